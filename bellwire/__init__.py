@@ -1,0 +1,1 @@
+"""Bellwire: a self-hosted subscription-event hub."""

@@ -1,0 +1,42 @@
+"""Opening a database: SQLite in WAL mode with full sync, or PostgreSQL, behind one SQLAlchemy engine."""
+
+import sqlite3
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+
+
+def open_engine(url: str) -> sa.Engine:
+    """Connect lazily to `url`. SQLite: WAL, `synchronous=FULL` (accepted means durable), writes begin IMMEDIATE."""
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return sa.create_engine(parsed, pool_pre_ping=True)
+    engine = sa.create_engine(parsed, connect_args={"timeout": 30, "check_same_thread": False})
+    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "begin", _begin_immediate)
+    return engine
+
+
+def reader(engine: sa.Engine) -> sa.Engine:
+    """The same pool for reading: on SQLite its transactions take no write lock."""
+    return engine.execution_options(bellwire_read_only=True)
+
+
+def _configure_sqlite(connection: sqlite3.Connection, _record: Any) -> None:  # pyrefly: ignore[explicit-any]
+    connection.isolation_level = None  # SQLAlchemy's begin event below says BEGIN, not the driver
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "busy_timeout=30000",
+        "cache_size=-65536",
+        "temp_store=MEMORY",
+        "wal_autocheckpoint=4000",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_immediate(connection: sa.Connection) -> None:
+    read_only = connection.get_execution_options().get("bellwire_read_only", False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")

@@ -1,0 +1,111 @@
+"""Group commit (architecture D2): everything that changes the database goes through one committer thread.
+
+Callers hand in a unit of work: a handler and its payload. The thread takes all units that queued up while its last
+commit ran, calls each handler once with all its payloads, commits once, and then answers everybody. There is no timer:
+an idle hub commits a lone unit at once.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+P = TypeVar("P")
+R = TypeVar("R")
+
+Handler = Callable[[sa.Connection, Sequence[P]], Sequence["R | Exception"]]
+"""Does the work of many units with bulk statements; one result each, an Exception where that unit alone failed.
+
+A handler that raises is rolled back to where it began and called again with one payload at a time, so that a bad unit
+is taken out and answered alone and never fails its neighbours.
+"""
+
+MAX_UNITS_PER_COMMIT = 500
+
+
+class WriterClosed(Exception):
+    """The hub is stopping; nothing of this unit was written."""
+
+
+class Writer:
+    """The committer. One thread, one connection; `submit` from anywhere, `write` from asyncio."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._queue: deque[tuple[Handler[Any, Any], Any, Future[Any]]] = deque()
+        self._wake = threading.Condition()
+        self._closing = False
+        self._after_commit: list[Callable[[], None]] = []
+        self._thread = threading.Thread(target=self._run, name="bellwire-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, handler: Handler[P, R], payload: P) -> "Future[R]":
+        """Queue a unit; the future resolves after the commit that made it durable."""
+        future: Future[R] = Future()
+        with self._wake:
+            if self._closing:
+                raise WriterClosed("the hub is stopping")
+            self._queue.append((handler, payload, future))
+            self._wake.notify()
+        return future
+
+    async def write(self, handler: Handler[P, R], payload: P) -> R:
+        """Like `submit`, awaited. Cancelling the caller does not take the unit back."""
+        return await asyncio.shield(asyncio.wrap_future(self.submit(handler, payload)))
+
+    def on_commit(self, callback: Callable[[], None]) -> None:
+        """Call `callback` on the writer's thread after each commit: a wake-up, never the work itself."""
+        self._after_commit.append(callback)
+
+    def close(self) -> None:
+        """Finish what is queued and stop."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                while not self._queue and not self._closing:
+                    self._wake.wait()
+                if not self._queue:
+                    return
+                units = [self._queue.popleft() for _ in range(min(len(self._queue), MAX_UNITS_PER_COMMIT))]
+            self._commit(units)
+
+    def _commit(self, units: list[tuple[Handler[Any, Any], Any, Future[Any]]]) -> None:
+        by_handler: dict[Handler[Any, Any], list[tuple[Any, Future[Any]]]] = {}
+        for handler, payload, future in units:
+            by_handler.setdefault(handler, []).append((payload, future))
+        answers: list[tuple[Future[Any], Any]] = []
+        try:
+            with self._engine.begin() as connection:
+                for handler, group in by_handler.items():
+                    results = _call(connection, handler, [payload for payload, _ in group])
+                    answers += [(future, result) for (_, future), result in zip(group, results, strict=True)]
+        except Exception as error:
+            for _, _, future in units:
+                future.set_exception(error)
+            return
+        for future, result in answers:
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+        for callback in self._after_commit:
+            callback()
+
+
+def _call(connection: sa.Connection, handler: Handler[P, R], payloads: list[P]) -> "Sequence[R | Exception]":
+    try:
+        with connection.begin_nested():
+            return handler(connection, payloads)
+    except Exception as error:
+        if len(payloads) == 1:
+            return [error]
+        return [_call(connection, handler, [payload])[0] for payload in payloads]

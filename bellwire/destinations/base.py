@@ -1,0 +1,105 @@
+"""The port of a destination: declared settings and pure code (architecture D13). Only `delivery` touches the network."""
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+
+from bellwire.model.events import Event
+
+Secret = Annotated[str, msgspec.Meta(extra={"secret": True})]
+"""A settings field that is sealed at rest and masked in feed, logs and errors."""
+
+
+class Outcome(StrEnum):
+    """What an answer means for the event (style 7). Data, not an exception."""
+
+    DELIVERED = "delivered"
+    RETRY = "retry"
+    """Time may mend it: timeout, connection, 408, 425, 429, 5xx but 501."""
+    REJECTED = "rejected"
+    """This event will never be accepted: other 4xx, 501."""
+    MISCONFIGURED = "misconfigured"
+    """Nothing passes until a person acts: 401, 402, 403, 404, 410, 3xx."""
+    SKIPPED = "skipped"
+    """Not sent on purpose; the reason is in words."""
+
+
+class OutboundRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One HTTP request, whole. `secret_headers` and `secret_params` name what must be masked in the feed."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: bytes
+    secret_headers: tuple[str, ...] = ()
+    secret_params: tuple[str, ...] = ()
+    timeout_s: float = 60.0
+
+
+class Skip(msgspec.Struct, frozen=True):
+    """This event is not for this integration; `reason` is shown to the user."""
+
+    reason: str
+
+
+class TransportError(StrEnum):
+    """Why no answer came."""
+
+    DNS = "dns"
+    CONNECT = "connect"
+    TLS = "tls"
+    TIMEOUT = "timeout"
+    RESET = "reset"
+    BLOCKED = "blocked"
+    """The guarded client refused the address."""
+    INVALID_URL = "invalid_url"
+    PROTOCOL = "protocol"
+    """The peer did not speak HTTP, or its answer broke a limit while being read."""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What came back: a status, or a transport error. `body` is cut at the log limit, `truncated` says so."""
+
+    status: int | None = None
+    headers: dict[str, str] = {}
+    body: bytes = b""
+    truncated: bool = False
+    error: TransportError | None = None
+    error_detail: str = ""
+    retry_after_s: float | None = None
+    duration_ms: int = 0
+    timings: dict[str, int] = {}
+    """Milliseconds of stages: dns, connect (with TLS), first_byte, total."""
+
+
+class AttemptContext(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request may depend on besides event and settings: facts of this attempt."""
+
+    attempt: int
+    """1 for the first."""
+    sent_at_s: int
+    """Unix seconds of this attempt: the `t` of a signature (spec: events 10.3)."""
+    event_json: bytes
+    """The event object exactly as stored; a body that embeds it is the same bytes on every attempt."""
+
+
+BuildFn = Callable[[Event, msgspec.Struct, AttemptContext], "OutboundRequest | Skip"]
+ClassifyFn = Callable[[Answer, msgspec.Struct], Outcome]
+
+
+class Destination(msgspec.Struct, frozen=True, kw_only=True):
+    """The declaration of one kind of tool. Form, validation, masking and reference page all come from it."""
+
+    slug: str
+    title: str
+    description: str
+    settings: type[msgspec.Struct]
+    build: BuildFn
+    classify: ClassifyFn | None = None
+    retry_schedule: Callable[[msgspec.Struct], str] | None = None
+    """Name of the retry schedule these settings ask for (`extended`, `compatible`); None = extended."""
+    guide: str = ""
+    attributes_any_of: tuple[str, ...] = ()
+    default_event_names: Mapping[str, str] = {}

@@ -1,0 +1,53 @@
+"""Ids: sortable 64-bit integers for rows, prefixed random text for what people see and type."""
+
+import secrets
+import threading
+import time
+
+_EPOCH_MS = 1_704_067_200_000  # 2024-01-01
+
+
+class RowIds:
+    """63-bit ids that sort by creation: 41 bits of milliseconds, 10 bits of process, 12 bits of counter.
+
+    The process part is drawn at random; two processes that draw the same number collide only when they also meet in
+    the same millisecond and count, and the primary key then refuses the second transaction, which is retried.
+    """
+
+    def __init__(self) -> None:
+        self._node = secrets.randbelow(1024)
+        self._last_ms = 0
+        self._counter = 0
+        self._lock = threading.Lock()
+
+    def next(self) -> int:
+        with self._lock:
+            now = time.time_ns() // 1_000_000 - _EPOCH_MS
+            if now <= self._last_ms:
+                now = self._last_ms
+                self._counter += 1
+                if self._counter == 4096:
+                    now += 1
+                    self._counter = 0
+            else:
+                self._counter = 0
+            self._last_ms = now
+            return (now << 22) | (self._node << 12) | self._counter
+
+
+_ROW_IDS = RowIds()
+
+
+def new_row_id() -> int:
+    """The next row id of this process."""
+    return _ROW_IDS.next()
+
+
+def new_public_id(prefix: str, hex_digits: int = 10) -> str:
+    """A short id that people see, such as `proj1a2b3c4d` or `app0f1e2d3c4b`."""
+    return prefix + secrets.token_hex(hex_digits // 2)
+
+
+def new_token(prefix: str = "") -> str:
+    """An unguessable URL-safe token of 192 bits."""
+    return prefix + secrets.token_urlsafe(24).replace("-", "a").replace("_", "b")

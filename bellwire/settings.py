@@ -1,0 +1,89 @@
+"""Operator settings: one frozen struct, read once at start from the environment (`BELLWIRE_*`)."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+
+class SettingsError(Exception):
+    """An environment variable has a value that cannot be used; the message names it and says what would do."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Each field is read from `BELLWIRE_<NAME IN CAPITALS>`; the description is the reference page's text."""
+
+    data_dir: Annotated[Path, msgspec.Meta(description="Folder for the SQLite file and the sealing key.")] = Path(
+        "bellwire-data"
+    )
+    database_url: Annotated[
+        str, msgspec.Meta(description="SQLAlchemy URL; empty = SQLite file `bellwire.db` in the data folder.")
+    ] = ""
+    host: Annotated[str, msgspec.Meta(description="Address that `serve` listens on.")] = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(description="Port that `serve` listens on; 0 = any free one.")] = 8474
+    public_url: Annotated[
+        str, msgspec.Meta(description="Address under which stores and people reach the hub; empty = host and port.")
+    ] = ""
+    secret_key: Annotated[
+        str,
+        msgspec.Meta(
+            description="Sealing key, 32 bytes as URL-safe base64; empty = file `sealing.key` (mode 600) in the data "
+            "folder, made at first start."
+        ),
+    ] = ""
+    allow_private_addresses: Annotated[
+        bool,
+        msgspec.Meta(
+            description="Let deliveries and store calls go to loopback and private networks, and over plain http. "
+            "For demos and staging."
+        ),
+    ] = False
+    allow_test_roots: Annotated[
+        bool, msgspec.Meta(description="Accept an app's own root certificates and store addresses. For tests only.")
+    ] = False
+    max_body_bytes: Annotated[int, msgspec.Meta(description="Largest request body that a door reads.")] = 1_048_576
+    delivery_timeout_s: Annotated[
+        float, msgspec.Meta(description="Deadline of one delivery, from DNS to the last byte of the answer.")
+    ] = 60.0
+    delivery_concurrency: Annotated[int, msgspec.Meta(description="Requests in flight over all integrations.")] = 256
+    timer_interval_s: Annotated[float, msgspec.Meta(description="How often due refresh timers are looked for.")] = 5.0
+    recovery_interval_s: Annotated[
+        float, msgspec.Meta(description="How often stores are asked for notifications that did not arrive.")
+    ] = 86_400.0
+    session_hours: Annotated[int, msgspec.Meta(description="How long a dashboard login lasts.")] = 24 * 14
+    log_level: Annotated[str, msgspec.Meta(description="debug, info, warning or error.")] = "info"
+    log_json: Annotated[bool, msgspec.Meta(description="One JSON object a line instead of readable text.")] = False
+    dangerous_clock_file: Annotated[
+        str,
+        msgspec.Meta(description="Take the time from this virtual clock (simulator). Never on a real installation."),
+    ] = ""
+
+    def resolved_database_url(self) -> str:
+        """The database to open."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'bellwire.db'}"
+
+    def resolved_public_url(self) -> str:
+        """The hub's own address, without a trailing slash."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the environment. Raises SettingsError for a value of the wrong type or an unknown `BELLWIRE_` name."""
+    source = os.environ if environ is None else environ
+    names = {f"BELLWIRE_{field.upper()}": field for field in Settings.__struct_fields__}
+    unknown = sorted(name for name in source if name.startswith("BELLWIRE_") and name not in names)
+    if unknown:
+        raise SettingsError(f"unknown setting {unknown[0]}; known are: {', '.join(sorted(names))}")
+    raw = {field: source[name] for name, field in names.items() if name in source}
+    try:
+        return msgspec.convert(raw, Settings, strict=False, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"BELLWIRE_ setting is not usable: {error}") from error
+
+
+def _decode(kind: type, value: object) -> object:
+    if kind is Path:
+        return Path(str(value))
+    raise NotImplementedError(kind)
