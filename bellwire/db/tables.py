@@ -149,6 +149,16 @@ config_version = Table(
 )
 """Counts changes of projects, apps, catalogue and integrations, so that every process knows when to reload them."""
 
+exchange_rates = Table(
+    "exchange_rates",
+    metadata,
+    Column("currency", Text, nullable=False),
+    Column("date", Text, nullable=False),  # ISO date, UTC
+    Column("usd_micros", BigInteger, nullable=False),  # micro-USD for one unit of the currency
+    Column("source", Text, nullable=False),
+    PrimaryKeyConstraint("currency", "date"),
+)
+
 customers = Table(
     "customers",
     metadata,
@@ -253,6 +263,7 @@ periods = Table(
     Column("refund_micros", BigInteger),
     Column("refund_revokes", Boolean, nullable=False),
     Column("refund_count", Integer, nullable=False),
+    Column("refund_as_of_ms", BigInteger, nullable=False),
     Column("family_revoked", Boolean, nullable=False),
     Column("quantity", Integer),
     Column("historical", Boolean, nullable=False),

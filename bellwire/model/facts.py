@@ -34,6 +34,8 @@ class PeriodFact(msgspec.Struct, frozen=True, kw_only=True):
     period_key: str
     product_id: str
     plan_id: str | None = None
+    ordinal: int | None = None
+    """Its number in the chain, from 1, where the store's ids tell it (Google's `..N`); else the hub counts."""
     period_type: PeriodType = PeriodType.NORMAL
     purchased_at_ms: int
     expires_at_ms: int | None

@@ -41,6 +41,8 @@ class Period(msgspec.Struct, frozen=True, kw_only=True):
     refund_revokes: bool = True
     refund_count: int = 0
     """How often this period was refunded, so that a second refund after a reversal is a second event."""
+    refund_as_of_ms: int = 0
+    """Store time of the newest statement about a refund: older ones neither refund nor reverse."""
     family_revoked: bool = False
     quantity: int | None = None
     historical: bool = False
@@ -62,6 +64,8 @@ class Chain(msgspec.Struct, frozen=True, kw_only=True):
     store: Store
     environment: Environment
     store_key: str
+    first_store_key: str
+    """The key this chain was first seen under; event ids hang on it, so that a re-key does not change them."""
     original_transaction_id: str
     customer_id: int
     product_type: ProductType
@@ -84,6 +88,8 @@ class Chain(msgspec.Struct, frozen=True, kw_only=True):
     """A CANCELLATION (not a refund) with auto-renew off was emitted for the running period."""
     cancel_survey: str | None = None
     billing_issue_at_ms: int | None = None
+    outage_count: int = 0
+    """BILLING_ISSUE events in the running period (discriminator)."""
     billing_retry: bool = False
     grace_expires_at_ms: int | None = None
     paused: bool = False
@@ -100,6 +106,8 @@ class Chain(msgspec.Struct, frozen=True, kw_only=True):
     """When access was first seen over although the dates of the period end later."""
     expiration_hint: ExpirationReason | None = None
     expired_event_for_period: str | None = None
+    reopen_count: int = 0
+    """How often access came back within the running period after an EXPIRATION (discriminator)."""
     superseded: bool = False
     replaces_key: str | None = None
 
