@@ -5,7 +5,7 @@ the store's own words inside its folder. All its network calls go through the gu
 """
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -13,6 +13,9 @@ from bellwire.model.enums import CredentialStatus, Environment, Store
 from bellwire.model.facts import Snapshot
 from bellwire.model.projects import App
 from bellwire.model.purchases import Chain
+
+if TYPE_CHECKING:
+    from bellwire.kit.http import Answer
 
 
 class Rejected(Exception):
@@ -102,6 +105,21 @@ class RecoveredKey(msgspec.Struct, frozen=True, kw_only=True):
 
     store_key: str
     hints: dict[str, str] = {}
+
+
+class HTTPCaller(Protocol):
+    """The guarded way out, as far as an adapter needs it. Never raises for transport trouble: `Answer.error` says so."""
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] = ...,
+        body: bytes = b"",
+        timeout_s: float = 60.0,
+        max_response_bytes: int | None = None,
+    ) -> "Answer": ...
 
 
 class StoreAdapter(Protocol):

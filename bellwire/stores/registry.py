@@ -1,0 +1,42 @@
+"""The stores there are, one line each: what forms, the command line and the wiring need to know of them."""
+
+import msgspec
+
+from bellwire.model.enums import Store
+from bellwire.stores.apple import settings as apple
+
+
+class StoreDeclaration(msgspec.Struct, frozen=True, kw_only=True):
+    """One kind of app an operator can connect."""
+
+    store: Store
+    slug: str
+    """Path segment of the notification URL, also the adapter's name; two stores may share one (Apple's)."""
+    title: str
+    config: type[msgspec.Struct]
+    secrets: type[msgspec.Struct]
+    platforms: tuple[str, ...]
+    """`X-Platform` values (lower case) of SDKs whose purchases belong to this store."""
+
+
+DECLARATIONS: dict[Store, StoreDeclaration] = {
+    declaration.store: declaration
+    for declaration in (
+        StoreDeclaration(
+            store=Store.APP_STORE,
+            slug="apple",
+            title="App Store",
+            config=apple.Config,
+            secrets=apple.Secrets,
+            platforms=("ios", "tvos", "watchos", "visionos", "uikitformac"),
+        ),
+        StoreDeclaration(
+            store=Store.MAC_APP_STORE,
+            slug="apple",
+            title="Mac App Store",
+            config=apple.Config,
+            secrets=apple.Secrets,
+            platforms=("macos",),
+        ),
+    )
+}
