@@ -13,6 +13,9 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+import structlog
+
+log = structlog.get_logger()
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -21,7 +24,8 @@ Handler = Callable[[sa.Connection, Sequence[P]], Sequence["R | Exception"]]
 """Does the work of many units with bulk statements; one result each, an Exception where that unit alone failed.
 
 A handler that raises is rolled back to where it began and called again with one payload at a time, so that a bad unit
-is taken out and answered alone and never fails its neighbours.
+is taken out and answered alone and never fails its neighbours. Units of one handler are done in the order in which they
+were handed in; between two handlers that queue at the same moment there is no order.
 """
 
 MAX_UNITS_PER_COMMIT = 500
@@ -44,7 +48,10 @@ class Writer:
         self._thread.start()
 
     def submit(self, handler: Handler[P, R], payload: P) -> "Future[R]":
-        """Queue a unit; the future resolves after the commit that made it durable."""
+        """Queue a unit; the future resolves after the commit that made it durable.
+
+        A future that is cancelled while it still waits in the queue takes its unit out.
+        """
         future: Future[R] = Future()
         with self._wake:
             if self._closing:
@@ -56,6 +63,15 @@ class Writer:
     async def write(self, handler: Handler[P, R], payload: P) -> R:
         """Like `submit`, awaited. Cancelling the caller does not take the unit back."""
         return await asyncio.shield(asyncio.wrap_future(self.submit(handler, payload)))
+
+    def submit_change(self, work: Callable[[sa.Connection], R]) -> "Future[R]":
+        """Queue a lone change (an operator's, not a hot path's). `work` may run twice: the first is then undone."""
+        handler: Handler[Callable[[sa.Connection], R], R] = _do_each
+        return self.submit(handler, work)
+
+    async def change(self, work: Callable[[sa.Connection], R]) -> R:
+        """Like `submit_change`, awaited."""
+        return await asyncio.shield(asyncio.wrap_future(self.submit_change(work)))
 
     def on_commit(self, callback: Callable[[], None]) -> None:
         """Call `callback` on the writer's thread after each commit: a wake-up, never the work itself."""
@@ -76,7 +92,9 @@ class Writer:
                 if not self._queue:
                     return
                 units = [self._queue.popleft() for _ in range(min(len(self._queue), MAX_UNITS_PER_COMMIT))]
-            self._commit(units)
+            units = [unit for unit in units if unit[2].set_running_or_notify_cancel()]
+            if units:
+                self._commit(units)
 
     def _commit(self, units: list[tuple[Handler[Any, Any], Any, Future[Any]]]) -> None:
         by_handler: dict[Handler[Any, Any], list[tuple[Any, Future[Any]]]] = {}
@@ -98,14 +116,28 @@ class Writer:
             else:
                 future.set_result(result)
         for callback in self._after_commit:
-            callback()
+            try:
+                callback()
+            except Exception:
+                log.exception("commit.callback_failed")  # the committer must outlive it, or nothing is written again
+
+
+def _do_each(connection: sa.Connection, works: Sequence[Callable[[sa.Connection], R]]) -> list[R | Exception]:
+    return [work(connection) for work in works]
 
 
 def _call(connection: sa.Connection, handler: Handler[P, R], payloads: list[P]) -> "Sequence[R | Exception]":
+    """The handler's results. Raises only when the transaction itself is lost, and with it everybody's work."""
+    savepoint = connection.begin_nested()
     try:
-        with connection.begin_nested():
-            return handler(connection, payloads)
+        results = handler(connection, payloads)
+        if len(results) != len(payloads):
+            raise ValueError(f"{handler!r} gave {len(results)} results for {len(payloads)} units")
     except Exception as error:
+        savepoint.rollback()
         if len(payloads) == 1:
             return [error]
-        return [_call(connection, handler, [payload])[0] for payload in payloads]
+    else:
+        savepoint.commit()
+        return results
+    return [_call(connection, handler, [payload])[0] for payload in payloads]
