@@ -1,0 +1,115 @@
+"""Customers with their ids and attributes: loaded and saved many at a time."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+
+import sqlalchemy as sa
+
+from bellwire.db.tables import app_user_ids, attributes, chains, customers, events, outbox
+from bellwire.db.upsert import Row, upsert
+from bellwire.model.customers import AppUserId, Attribute, Customer
+
+IdKey = tuple[str, str]
+"""(project_id, app_user_id)."""
+
+
+def find_customer_ids(connection: sa.Connection, keys: Collection[IdKey]) -> dict[IdKey, int]:
+    """Row ids of the customers known by these app user ids."""
+    if not keys:
+        return {}
+    rows = connection.execute(
+        sa.select(app_user_ids.c.project_id, app_user_ids.c.app_user_id, app_user_ids.c.customer_id).where(
+            sa.tuple_(app_user_ids.c.project_id, app_user_ids.c.app_user_id).in_(list(keys))
+        )
+    )
+    return {(row.project_id, row.app_user_id): row.customer_id for row in rows}
+
+
+def load_customers(connection: sa.Connection, customer_ids: Collection[int]) -> list[Customer]:
+    """Customers with all ids and attributes, tombstones included."""
+    if not customer_ids:
+        return []
+    ids: defaultdict[int, list[AppUserId]] = defaultdict(list)
+    for row in connection.execute(sa.select(app_user_ids).where(app_user_ids.c.customer_id.in_(customer_ids))):
+        ids[row.customer_id].append(
+            AppUserId(app_user_id=row.app_user_id, first_seen_ms=row.first_seen_ms, last_seen_ms=row.last_seen_ms)
+        )
+    named: defaultdict[int, dict[str, Attribute]] = defaultdict(dict)
+    for row in connection.execute(sa.select(attributes).where(attributes.c.customer_id.in_(customer_ids))):
+        named[row.customer_id][row.name] = Attribute(value=row.value, updated_at_ms=row.updated_at_ms)
+    return [
+        Customer(
+            id=row.id,
+            project_id=row.project_id,
+            original_app_user_id=row.original_app_user_id,
+            ids=tuple(sorted(ids[row.id], key=lambda one: (one.first_seen_ms, one.app_user_id))),
+            first_seen_ms=row.first_seen_ms,
+            last_seen_ms=row.last_seen_ms,
+            attributes=named[row.id],
+            country=row.country,
+            platform=row.platform,
+            app_version=row.app_version,
+            next_sequence=row.next_sequence,
+        )
+        for row in connection.execute(sa.select(customers).where(customers.c.id.in_(customer_ids)))
+    ]
+
+
+def save_customers(connection: sa.Connection, changed: Sequence[Customer], loaded: Mapping[int, Customer]) -> None:
+    """Write customers, and those of their ids and attributes that differ from what was `loaded`."""
+    rows: list[Row] = []
+    id_rows: list[Row] = []
+    attribute_rows: list[Row] = []
+    for customer in changed:
+        before = loaded.get(customer.id)
+        rows.append(
+            {
+                "id": customer.id,
+                "project_id": customer.project_id,
+                "original_app_user_id": customer.original_app_user_id,
+                "first_seen_ms": customer.first_seen_ms,
+                "last_seen_ms": customer.last_seen_ms,
+                "country": customer.country,
+                "platform": customer.platform,
+                "app_version": customer.app_version,
+                "next_sequence": customer.next_sequence,
+            }
+        )
+        known_ids: set[AppUserId] = set() if before is None else set(before.ids)
+        id_rows += [
+            {
+                "project_id": customer.project_id,
+                "app_user_id": one.app_user_id,
+                "customer_id": customer.id,
+                "first_seen_ms": one.first_seen_ms,
+                "last_seen_ms": one.last_seen_ms,
+            }
+            for one in customer.ids
+            if one not in known_ids
+        ]
+        known: dict[str, Attribute] = {} if before is None else before.attributes
+        attribute_rows += [
+            {
+                "customer_id": customer.id,
+                "name": name,
+                "value": attribute.value,
+                "updated_at_ms": attribute.updated_at_ms,
+            }
+            for name, attribute in customer.attributes.items()
+            if known.get(name) != attribute
+        ]
+    upsert(connection, customers, rows)
+    upsert(connection, app_user_ids, id_rows)
+    upsert(connection, attributes, attribute_rows)
+
+
+def absorb_customers(connection: sa.Connection, survivor_by_absorbed: Mapping[int, int]) -> None:
+    """After a merge: what still names the absorbed customers names the survivor, and their rows go.
+
+    Ids and chains of the survivor are written by `save_customers` and `save_chains` before this.
+    """
+    for absorbed, survivor in survivor_by_absorbed.items():
+        for table in (chains, events, outbox, app_user_ids):
+            connection.execute(sa.update(table).where(table.c.customer_id == absorbed).values(customer_id=survivor))
+        connection.execute(sa.delete(attributes).where(attributes.c.customer_id == absorbed))
+        connection.execute(sa.delete(customers).where(customers.c.id == absorbed))

@@ -1,0 +1,178 @@
+"""Chains and their periods: loaded and saved many at a time."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+
+import msgspec
+import sqlalchemy as sa
+from msgspec.structs import asdict, replace
+
+from bellwire.db.tables import chain_keys, chains, periods
+from bellwire.db.upsert import Row, upsert
+from bellwire.engine.access import NEVER_MS, access_until_ms, chain_state
+from bellwire.engine.checks import next_check_ms
+from bellwire.model.enums import Environment
+from bellwire.model.purchases import Chain, Period
+
+ChainKey = tuple[str, str, str]
+"""(app_id, environment, store_key)."""
+
+_decode_chain = msgspec.json.Decoder(Chain).decode
+_ENVIRONMENTS = tuple(Environment)
+_CHAIN_COLUMNS = (chains.c.id, chains.c.customer_id, chains.c.store_key, chains.c.flags, chains.c.raw)
+
+
+def load_chains_by_key(connection: sa.Connection, keys: Collection[ChainKey]) -> list[Chain]:
+    """Chains that are or were known under these store keys."""
+    if not keys:
+        return []
+    wanted = list(keys)
+    direct = sa.select(*_CHAIN_COLUMNS).where(
+        sa.tuple_(chains.c.app_id, chains.c.environment, chains.c.store_key).in_(wanted)
+    )
+    older = (
+        sa.select(*_CHAIN_COLUMNS)
+        .join(chain_keys, chain_keys.c.chain_id == chains.c.id)
+        .where(sa.tuple_(chain_keys.c.app_id, chain_keys.c.environment, chain_keys.c.store_key).in_(wanted))
+    )
+    return _with_periods(connection, [*connection.execute(direct), *connection.execute(older)])
+
+
+def load_older_keys(connection: sa.Connection, chain_ids: Collection[int]) -> dict[ChainKey, int]:
+    """Store keys under which these chains were known before."""
+    if not chain_ids:
+        return {}
+    rows = connection.execute(sa.select(chain_keys).where(chain_keys.c.chain_id.in_(chain_ids)))
+    return {(row.app_id, row.environment, row.store_key): row.chain_id for row in rows}
+
+
+def load_chains_of(connection: sa.Connection, customer_ids: Collection[int]) -> list[Chain]:
+    """Every chain of these customers."""
+    if not customer_ids:
+        return []
+    statement = sa.select(*_CHAIN_COLUMNS).where(chains.c.customer_id.in_(customer_ids))
+    return _with_periods(connection, list(connection.execute(statement)))
+
+
+def find_chain(connection: sa.Connection, app_id: str, store_key: str) -> Chain | None:
+    """The chain of an app under this store key, in whichever environment."""
+    older = (
+        sa.select(*_CHAIN_COLUMNS)
+        .join(chain_keys, chain_keys.c.chain_id == chains.c.id)
+        .where(
+            chain_keys.c.app_id == app_id,
+            chain_keys.c.environment.in_(_ENVIRONMENTS),
+            chain_keys.c.store_key == store_key,
+        )
+    )
+    direct = sa.select(*_CHAIN_COLUMNS).where(
+        chains.c.app_id == app_id,
+        chains.c.environment.in_(_ENVIRONMENTS),
+        chains.c.store_key == store_key,
+    )
+    rows = list(connection.execute(direct)) or list(connection.execute(older))
+    found = _with_periods(connection, rows)
+    return found[0] if found else None
+
+
+def load_due_chains(connection: sa.Connection, now_ms: int, limit: int) -> list[Chain]:
+    """Chains whose refresh timer has run out, the most overdue first."""
+    statement = (
+        sa.select(*_CHAIN_COLUMNS)
+        .where(chains.c.next_check_at_ms <= now_ms)
+        .order_by(chains.c.next_check_at_ms)
+        .limit(limit)
+    )
+    return _with_periods(connection, list(connection.execute(statement)))
+
+
+def save_chains(
+    connection: sa.Connection, changed: Sequence[Chain], loaded: Mapping[int, Chain], *, now_ms: int
+) -> None:
+    """Write chains and those of their periods that differ from what was `loaded`."""
+    rows: list[Row] = []
+    period_rows: list[Row] = []
+    older_keys: list[Row] = []
+    for chain in changed:
+        before = loaded.get(chain.id)
+        rows.append(_chain_row(chain, now_ms))
+        known: dict[str, Period] = {} if before is None else {period.period_key: period for period in before.periods}
+        period_rows += [
+            asdict(period) | {"chain_id": chain.id}
+            for period in chain.periods
+            if known.get(period.period_key) != period
+        ]
+        if before is not None and before.store_key != chain.store_key:
+            older_keys.append(
+                {
+                    "app_id": chain.app_id,
+                    "environment": chain.environment,
+                    "store_key": before.store_key,
+                    "chain_id": chain.id,
+                }
+            )
+    upsert(connection, chains, rows)
+    upsert(connection, periods, period_rows)
+    upsert(connection, chain_keys, older_keys)
+
+
+def schedule_checks(connection: sa.Connection, app_id: str, at_ms: int) -> int:
+    """Make every chain of an app that may still change due by `at_ms`; returns how many were moved forward."""
+    statement = (
+        sa.update(chains)
+        .where(chains.c.app_id == app_id, chains.c.next_check_at_ms > at_ms)
+        .values(next_check_at_ms=at_ms)
+    )
+    return connection.execute(statement).rowcount
+
+
+def postpone_checks(connection: sa.Connection, at_ms_by_chain: Mapping[int, int]) -> None:
+    """Move the refresh timers of chains, whose purchases stay as they are."""
+    if at_ms_by_chain:
+        connection.execute(
+            sa.update(chains)
+            .where(chains.c.id == sa.bindparam("chain_id"))
+            .values(next_check_at_ms=sa.bindparam("at_ms")),
+            [{"chain_id": chain_id, "at_ms": at_ms} for chain_id, at_ms in at_ms_by_chain.items()],
+        )
+
+
+def _with_periods(connection: sa.Connection, rows: Sequence[sa.Row[int, int, str, str, str]]) -> list[Chain]:
+    by_chain: defaultdict[int, list[Period]] = defaultdict(list)
+    ids = {row[0] for row in rows}
+    if ids:
+        statement = sa.select(periods).where(periods.c.chain_id.in_(ids)).order_by(periods.c.ordinal)
+        for row in connection.execute(statement).mappings():
+            by_chain[row["chain_id"]].append(msgspec.convert(dict(row), Period))
+    return [
+        replace(
+            _decode_chain(flags), customer_id=customer_id, store_key=key, periods=tuple(by_chain[chain_id]), raw=raw
+        )
+        for chain_id, customer_id, key, flags, raw in {row[0]: row for row in rows}.values()
+    ]
+
+
+def _chain_row(chain: Chain, now_ms: int) -> dict[str, object]:
+    latest = chain.latest
+    until = access_until_ms(chain)
+    return {
+        "id": chain.id,
+        "project_id": chain.project_id,
+        "app_id": chain.app_id,
+        "store": chain.store,
+        "environment": chain.environment,
+        "store_key": chain.store_key,
+        "original_transaction_id": chain.original_transaction_id,
+        "customer_id": chain.customer_id,
+        "product_type": chain.product_type,
+        "product_key": None if latest is None else latest.product_key,
+        "state": chain_state(chain, now_ms),
+        "expires_at_ms": None if latest is None else latest.expires_at_ms,
+        "access_until_ms": None if until == NEVER_MS else until,
+        "flags": msgspec.json.encode(replace(chain, periods=(), raw="")).decode(),
+        "raw": chain.raw,
+        "as_of_ms": chain.as_of_ms,
+        "last_pull_at_ms": chain.last_pull_at_ms,
+        "next_check_at_ms": next_check_ms(chain, now_ms),
+        "updated_at_ms": now_ms,
+    }
