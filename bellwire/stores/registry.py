@@ -4,6 +4,7 @@ import msgspec
 
 from bellwire.model.enums import Store
 from bellwire.stores.apple import settings as apple
+from bellwire.stores.google import settings as google
 
 
 class StoreDeclaration(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +38,14 @@ DECLARATIONS: dict[Store, StoreDeclaration] = {
             config=apple.Config,
             secrets=apple.Secrets,
             platforms=("macos",),
+        ),
+        StoreDeclaration(
+            store=Store.PLAY_STORE,
+            slug="google",
+            title="Google Play",
+            config=google.Config,
+            secrets=google.Secrets,
+            platforms=("android",),
         ),
     )
 }

@@ -1,0 +1,173 @@
+"""Google Play behind the port of a store (spec: stores 3)."""
+
+from collections.abc import AsyncIterator, Mapping
+
+from bellwire.kit.clock import Clock, SystemClock
+from bellwire.model.enums import CredentialStatus, ProductType, Store
+from bellwire.model.facts import Snapshot
+from bellwire.model.projects import DAY_MS, App
+from bellwire.model.purchases import Chain
+from bellwire.stores.base import (
+    CredentialError,
+    HTTPCaller,
+    Notification,
+    PaymentPending,
+    PostedReceipt,
+    PurchaseGone,
+    PurchaseNotFound,
+    RecoveredKey,
+    RecoveredNotification,
+    StoreUnavailable,
+)
+from bellwire.stores.google.client import PlayClient
+from bellwire.stores.google.decode import ONE_TIME, SUBSCRIPTION, decode_push
+from bellwire.stores.google.oidc import SigningKeys, check_push_token
+from bellwire.stores.google.reader import Reader
+from bellwire.stores.google.refunds import PARTIAL_QUANTITY
+from bellwire.stores.google.settings import Access, certs_url, read_access, read_config
+from bellwire.stores.google.wire import VoidedPurchase
+
+VOIDED_WINDOW_MS = 30 * DAY_MS
+WINDOW_MARGIN_MS = 60_000
+"""The list refuses times before its window or after its own present: keep clear of both ends."""
+
+
+class GoogleAdapter:
+    """`clock` is the domain's clock: it dates what the API answers, and a hub on virtual time must pass its own."""
+
+    store = Store.PLAY_STORE
+
+    def __init__(self, client: HTTPCaller, *, allow_test_roots: bool, clock: Clock | None = None) -> None:
+        self._allow_test_roots = allow_test_roots
+        self._clock = clock or SystemClock()
+        self._client = PlayClient(client)
+        self._keys = SigningKeys(client)
+        self._reader = Reader(self._client, self._clock)
+
+    async def verify(self, app: App, headers: Mapping[str, str], raw: bytes, *, now_ms: int) -> None:
+        """Check the push's OIDC token (401) and that the body is a push at all (400). `now_ms` does not matter here."""
+        config = read_config(app)
+        authorization = headers.get("authorization")
+        if not (config.allow_unauthenticated_push and authorization is None):
+            await check_push_token(
+                self._keys,
+                certs_url(config, allow_test_roots=self._allow_test_roots),
+                authorization,
+                audience=config.push_audience,
+                email=config.push_service_account_email,
+            )
+        decode_push(raw, package_name=config.package_name)
+
+    def decode(self, app: App, raw: bytes) -> Notification:
+        return decode_push(raw, package_name=read_config(app).package_name)
+
+    async def pull(self, app: App, store_key: str, *, known: Chain | None, hints: Mapping[str, str]) -> list[Snapshot]:
+        """One snapshot. A chain that went on under a new token is read under that one (deferred replacement)."""
+        token = store_key if known is None else known.store_key
+        kind = hints.get("kind")
+        if known is not None:
+            kind = SUBSCRIPTION if known.is_subscription else ONE_TIME
+        return [await self._read(app, token, kind=kind, known=known, hints=hints)]
+
+    async def verify_receipt(self, app: App, posted: PostedReceipt) -> list[Snapshot]:
+        """The posted token's purchase. Raises PaymentPending for one that waits for its payment."""
+        planned = any(":" in product_id for product_id in posted.product_ids)
+        kind = SUBSCRIPTION if planned else None
+        snapshot = await self._read(app, posted.fetch_token, kind=kind, known=None, hints={}, posted=posted)
+        if snapshot.pending:
+            if snapshot.ended is True:
+                raise PurchaseNotFound("the payment of this purchase was given up")
+            raise PaymentPending("the payment of this purchase is not complete")
+        return [snapshot]
+
+    async def finish(self, app: App, snapshot: Snapshot) -> None:
+        """Acknowledge a purchase, or consume one that the caller knows to be CONSUMABLE, where the app wants it.
+
+        Whether the app completes its own purchases (observer mode) is the caller's question. Does nothing for what is
+        finished, not paid, refunded or over.
+        """
+        config = read_config(app)
+        if not config.acknowledge_purchases or snapshot.acknowledged is not False or not _standing(snapshot):
+            return
+        access = self._access(app)
+        product_id = snapshot.periods[-1].product_id
+        if snapshot.product_type is ProductType.SUBSCRIPTION:
+            await self._client.acknowledge_subscription(access, product_id, snapshot.store_key)
+        elif snapshot.product_type is ProductType.CONSUMABLE and config.consume_consumables:
+            await self._client.consume_product(access, product_id, snapshot.store_key)
+        else:
+            await self._client.acknowledge_product(access, product_id, snapshot.store_key)
+
+    async def recover(
+        self, app: App, since_ms: int, until_ms: int
+    ) -> AsyncIterator[RecoveredNotification | RecoveredKey]:
+        """Voided purchases: all else is found by reading the known tokens again (spec: stores 3.2, Recovery)."""
+        access = self._access(app)
+        now_ms = self._clock.now_ms()
+        start_ms = max(since_ms, now_ms - VOIDED_WINDOW_MS + WINDOW_MARGIN_MS)
+        end_ms = until_ms if until_ms < now_ms - WINDOW_MARGIN_MS else None
+        page_token: str | None = None
+        while True:
+            page = await self._client.voided_page(access, start_ms=start_ms, end_ms=end_ms, page_token=page_token)
+            for row in page.voided_purchases:
+                yield RecoveredKey(store_key=row.purchase_token, hints=_voided_hints(row))
+            page_token = None if page.token_pagination is None else page.token_pagination.next_page_token
+            if not page_token:
+                return
+
+    async def check_credentials(self, app: App) -> tuple[CredentialStatus, str]:
+        """Ask for a purchase that cannot be: refused credentials answer otherwise than an unknown token."""
+        if not app.secrets.get("service_account_json"):
+            return CredentialStatus.MISSING, "no service account key is set"
+        try:
+            await self._client.subscription(self._access(app), "x")
+        except CredentialError as error:
+            return CredentialStatus.INVALID, str(error)
+        except StoreUnavailable as error:
+            return CredentialStatus.UNKNOWN, str(error)
+        except (PurchaseNotFound, PurchaseGone):
+            pass
+        return CredentialStatus.OK, "Google Play accepts the service account"
+
+    async def _read(
+        self,
+        app: App,
+        token: str,
+        *,
+        kind: str | None,
+        known: Chain | None,
+        hints: Mapping[str, str],
+        posted: PostedReceipt | None = None,
+    ) -> Snapshot:
+        """As `kind` says, else first as a subscription, then as a one-time purchase (spec: stores 3.6)."""
+        access = self._access(app)
+        if kind != ONE_TIME:
+            report = read_config(app).report_refunds_without_revoke
+            try:
+                return await self._reader.subscription(
+                    access, token, known=known, hints=hints, posted=posted, report_refunds_without_revoke=report
+                )
+            except PurchaseNotFound:
+                if kind == SUBSCRIPTION:
+                    raise
+        return await self._reader.product(access, token, known=known, hints=hints, posted=posted)
+
+    def _access(self, app: App) -> Access:
+        return read_access(app, allow_test_roots=self._allow_test_roots)
+
+
+def _standing(snapshot: Snapshot) -> bool:
+    """Whether something is owned that could still be acknowledged."""
+    if snapshot.pending or snapshot.ended is True or not snapshot.periods:
+        return False
+    return not isinstance(snapshot.periods[-1].refunded_at_ms, int)
+
+
+def _voided_hints(row: VoidedPurchase) -> dict[str, str]:
+    partial = {"refundType": PARTIAL_QUANTITY} if row.voided_quantity is not None else {}
+    return {
+        "voided": "true",
+        "orderId": row.order_id,
+        "eventTimeMillis": row.voided_time_millis,
+        "voidedReason": str(row.voided_reason),
+    } | partial
