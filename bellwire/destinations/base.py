@@ -6,7 +6,21 @@ from typing import Annotated
 
 import msgspec
 
+from bellwire.kit.http import Answer, TransportError
 from bellwire.model.events import Event
+
+__all__ = [
+    "Answer",
+    "AttemptContext",
+    "BuildFn",
+    "ClassifyFn",
+    "Destination",
+    "OutboundRequest",
+    "Outcome",
+    "Secret",
+    "Skip",
+    "TransportError",
+]
 
 Secret = Annotated[str, msgspec.Meta(extra={"secret": True})]
 """A settings field that is sealed at rest and masked in feed, logs and errors."""
@@ -42,36 +56,6 @@ class Skip(msgspec.Struct, frozen=True):
     """This event is not for this integration; `reason` is shown to the user."""
 
     reason: str
-
-
-class TransportError(StrEnum):
-    """Why no answer came."""
-
-    DNS = "dns"
-    CONNECT = "connect"
-    TLS = "tls"
-    TIMEOUT = "timeout"
-    RESET = "reset"
-    BLOCKED = "blocked"
-    """The guarded client refused the address."""
-    INVALID_URL = "invalid_url"
-    PROTOCOL = "protocol"
-    """The peer did not speak HTTP, or its answer broke a limit while being read."""
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What came back: a status, or a transport error. `body` is cut at the log limit, `truncated` says so."""
-
-    status: int | None = None
-    headers: dict[str, str] = {}
-    body: bytes = b""
-    truncated: bool = False
-    error: TransportError | None = None
-    error_detail: str = ""
-    retry_after_s: float | None = None
-    duration_ms: int = 0
-    timings: dict[str, int] = {}
-    """Milliseconds of stages: dns, connect (with TLS), first_byte, total."""
 
 
 class AttemptContext(msgspec.Struct, frozen=True, kw_only=True):

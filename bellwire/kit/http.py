@@ -1,0 +1,319 @@
+"""The one guarded way out (architecture D10): every outgoing request of the hub goes through `GuardedClient`."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from importlib.metadata import version
+from types import SimpleNamespace
+
+import aiohttp
+import msgspec
+from aiohappyeyeballs import AddrInfoType
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from bellwire.kit.addresses import refusal
+from bellwire.kit.compressed import decompress
+from bellwire.kit.requests import UnusableRequest, check_headers, check_url
+
+
+class TransportError(StrEnum):
+    """Why no answer came."""
+
+    DNS = "dns"
+    CONNECT = "connect"
+    TLS = "tls"
+    TIMEOUT = "timeout"
+    RESET = "reset"
+    BLOCKED = "blocked"
+    """The guarded client refused the address."""
+    INVALID_URL = "invalid_url"
+    """The URL or a header can not be sent as it is."""
+    PROTOCOL = "protocol"
+    """The peer did not speak HTTP, or its answer broke a limit while being read."""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What came back: a status, or a transport error. `body` is cut at the limit, `truncated` says so.
+
+    Header names are lower case. With `error` set, status, headers and body are what had arrived before it.
+    """
+
+    status: int | None = None
+    headers: dict[str, str] = {}
+    body: bytes = b""
+    truncated: bool = False
+    error: TransportError | None = None
+    error_detail: str = ""
+    """In words, fit to be shown: host and cause, never path, query or headers."""
+    retry_after_s: float | None = None
+    duration_ms: int = 0
+    timings: dict[str, int] = {}
+    """Milliseconds of stages: dns, connect (with TLS), first_byte, total; the first two are missing on a connection
+    that was kept alive."""
+
+
+DEFAULT_RESPONSE_BYTES = 64 * 1024
+_DNS_THREADS = 16
+_KEEP_ALIVE_S = 4.0
+"""Shorter than the 5 s after which common servers hang up, so that a request seldom meets a closing connection."""
+_ERROR_DETAIL_CHARACTERS = 300
+_REFUSED = "refused address"
+
+
+class AddressRefused(OSError):
+    """A socket to this address is not opened."""
+
+
+class GuardedClient:
+    """Sends requests to addresses that strangers choose. One per process, created inside the running loop.
+
+    Checks the address of every socket it opens, never follows redirects, ignores the environment's proxies, keeps no
+    cookies, cuts answers and what they decompress to, and has one deadline from DNS to the last byte.
+    """
+
+    def __init__(
+        self,
+        *,
+        allow_private: bool = False,
+        max_response_bytes: int = DEFAULT_RESPONSE_BYTES,
+        user_agent: str = f"Bellwire/{version('bellwire')}",
+    ) -> None:
+        self._allow_private = allow_private
+        self._max_response_bytes = max_response_bytes
+        self._resolver = _Resolver()
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0,
+                resolver=self._resolver,
+                socket_factory=_open_socket if allow_private else _open_public_socket,
+                keepalive_timeout=_KEEP_ALIVE_S,
+            ),
+            headers={"User-Agent": user_agent, "Accept-Encoding": "gzip, deflate"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trace_configs=[_stage_times()],
+            auto_decompress=False,
+            trust_env=False,
+        )
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] = {},  # never changed
+        body: bytes = b"",
+        timeout_s: float = 60.0,
+        max_response_bytes: int | None = None,
+    ) -> Answer:
+        """Send one request and read its answer up to the limit. Never raises for transport trouble.
+
+        A `body` that is empty sends none. Cancellation closes the connection.
+        """
+        limit = self._max_response_bytes if max_response_bytes is None else max_response_bytes
+        call = _Call()
+        try:
+            target = check_url(url, allow_http=self._allow_private)
+            check_headers(method, headers)
+            await self._exchange(call, method, target, headers, body, timeout_s, limit)
+        except UnusableRequest as error:
+            return call.failed(TransportError.INVALID_URL, str(error))
+        except TimeoutError:
+            return call.failed(TransportError.TIMEOUT, f"no complete answer within {timeout_s:g} s")
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return call.failed(*_explain(error))
+        return call.answer()
+
+    async def _exchange(
+        self,
+        call: "_Call",
+        method: str,
+        target: URL,
+        headers: Mapping[str, str],
+        body: bytes,
+        timeout_s: float,
+        limit: int,
+    ) -> None:
+        """Send and read; what arrives is noted in `call` at once, so that a later failure does not lose it."""
+        response = await self._session.request(
+            method,
+            target,
+            headers=headers,
+            data=body or None,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=timeout_s, ceil_threshold=timeout_s + 1),
+            trace_request_ctx=call.stages,
+        )
+        try:
+            call.first_byte_ns = time.perf_counter_ns()
+            call.status = response.status
+            call.headers = _plain_headers(response)
+            while chunk := await response.content.readany():
+                call.raw += chunk
+                if len(call.raw) > limit:
+                    call.truncated = True
+                    response.close()
+                    break
+        finally:
+            response.release()
+            call.raw, cut = decompress(bytes(call.raw[:limit]), call.headers.get("content-encoding", ""), limit)
+            call.truncated = call.truncated or cut
+
+    async def close(self) -> None:
+        """Close all connections; requests still on the wire end as `reset`."""
+        await self._session.close()
+        await self._resolver.close()
+
+
+class _Call:
+    """One request while it runs: when it began, what has arrived."""
+
+    def __init__(self) -> None:
+        self.began_ns = time.perf_counter_ns()
+        self.first_byte_ns: int | None = None
+        self.stages: dict[str, int] = {}
+        self.status: int | None = None
+        self.headers: dict[str, str] = {}
+        self.raw: bytes | bytearray = bytearray()
+        self.truncated = False
+
+    def answer(self, error: TransportError | None = None, detail: str = "") -> Answer:
+        total_ms = _ms_since(self.began_ns)
+        timings = {name: self.stages[name] for name in ("dns", "connect") if name in self.stages}
+        if self.first_byte_ns is not None:
+            timings["first_byte"] = (self.first_byte_ns - self.began_ns) // 1_000_000
+        timings["total"] = total_ms
+        return Answer(
+            status=self.status,
+            headers=self.headers,
+            body=bytes(self.raw),
+            truncated=self.truncated,
+            error=error,
+            error_detail=detail,
+            retry_after_s=parse_retry_after(self.headers.get("retry-after"), now_s=time.time()),
+            duration_ms=total_ms,
+            timings=timings,
+        )
+
+    def failed(self, error: TransportError, detail: str) -> Answer:
+        return self.answer(error, detail[:_ERROR_DETAIL_CHARACTERS])
+
+
+def parse_retry_after(value: str | None, *, now_s: float) -> float | None:
+    """Seconds that a `Retry-After` header asks to wait (a number or an HTTP date); None when absent or unreadable."""
+    if value is None:
+        return None
+    text = value.strip()
+    if text.isascii() and text.isdigit() and len(text) < 10:
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - now_s)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _explain(error: Exception) -> tuple[TransportError, str]:
+    """Sort what aiohttp and the system raise into our few kinds, with words for the feed."""
+    match error:
+        case aiohttp.ClientConnectorDNSError():
+            return TransportError.DNS, f"{error.host} does not resolve"
+        case aiohttp.ClientSSLError():
+            return TransportError.TLS, f"{error.host}: {error.os_error if error.os_error.args else error}"
+        case aiohttp.ClientConnectorError():
+            cause = str(error.os_error)
+            return TransportError.BLOCKED if _REFUSED in cause else TransportError.CONNECT, f"{error.host}: {cause}"
+        case aiohttp.ClientPayloadError():
+            return TransportError.RESET, "the answer ended before it was complete"
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():
+            return TransportError.RESET, "the connection was closed before an answer came"
+        case aiohttp.ClientResponseError():
+            return TransportError.PROTOCOL, f"not a usable HTTP answer: {error.message}"
+        case aiohttp.InvalidURL() | ValueError():
+            return TransportError.INVALID_URL, "the URL or a header can not be sent"
+        case aiohttp.ClientError():
+            return TransportError.PROTOCOL, type(error).__name__
+        case _:
+            return TransportError.CONNECT, str(error)
+
+
+def _plain_headers(response: aiohttp.ClientResponse) -> dict[str, str]:
+    """Names in lower case, repeated ones joined, bytes that are no text replaced."""
+    headers: dict[str, str] = {}
+    for name, value in response.headers.items():
+        text = value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        key = name.lower()
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    return headers
+
+
+def _open_socket(address: AddrInfoType) -> socket.socket:
+    family, kind, protocol, _, _ = address
+    return socket.socket(family, kind, protocol)
+
+
+def _open_public_socket(address: AddrInfoType) -> socket.socket:
+    """Called for each socket aiohttp opens, with the very address it will connect to, names and literals alike."""
+    reason = refusal(str(address[4][0]))
+    if reason is not None:
+        raise AddressRefused(f"{_REFUSED} ({reason})")
+    return _open_socket(address)
+
+
+class _Resolver(AbstractResolver):
+    """getaddrinfo on threads of its own: names that hang use up neither the loop's nor anybody else's threads."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(_DNS_THREADS, thread_name_prefix="bellwire-dns")
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.run_in_executor(self._threads, _look_up, host, port, family)
+        except UnicodeError as error:
+            raise OSError(None, f"{host!r} is no host name") from error
+        return [
+            ResolveResult(hostname=host, host=address, port=port, family=kind, proto=0, flags=socket.AI_NUMERICHOST)
+            for kind, address in found
+        ]
+
+    async def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _look_up(host: str, port: int, family: int) -> list[tuple[int, str]]:
+    found = socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    return [(kind, str(address[0])) for kind, _, _, _, address in found]
+
+
+def _stage_times() -> aiohttp.TraceConfig:
+    """Notes how long DNS and connecting took in the dict that a request passes along."""
+
+    async def dns_start(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+        context.dns_ns = time.perf_counter_ns()
+
+    async def dns_end(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+        context.trace_request_ctx["dns"] = _ms_since(context.dns_ns)
+
+    async def connect_start(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+        context.connect_ns = time.perf_counter_ns()
+
+    async def connect_end(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+        stages = context.trace_request_ctx
+        stages["connect"] = max(0, _ms_since(context.connect_ns) - stages.get("dns", 0))
+
+    config = aiohttp.TraceConfig()
+    config.on_dns_resolvehost_start.append(dns_start)
+    config.on_dns_resolvehost_end.append(dns_end)
+    config.on_connection_create_start.append(connect_start)
+    config.on_connection_create_end.append(connect_end)
+    return config
+
+
+def _ms_since(began_ns: int) -> int:
+    return (time.perf_counter_ns() - began_ns) // 1_000_000
