@@ -151,7 +151,7 @@ def load_health(connection: sa.Connection, project_id: str, app_id: str) -> AppH
     row = connection.execute(
         sa.select(*(apps.c[name] for name in names)).where(apps.c.project_id == project_id, apps.c.id == app_id)
     ).one_or_none()
-    return None if row is None else msgspec.convert(row._asdict(), AppHealth)
+    return None if row is None else msgspec.convert(row, AppHealth, from_attributes=True)
 
 
 def list_apps(connection: sa.Connection, sealer: Sealer, project_id: str | None = None) -> list[App]:

@@ -48,7 +48,7 @@ def list_notices(connection: sa.Connection, project_id: str, *, limit: int = 100
         .order_by(notices.c.last_seen_ms.desc(), notices.c.kind, notices.c.subject)
         .limit(limit)
     )
-    return [msgspec.convert(row._asdict(), Notice) for row in rows]
+    return [msgspec.convert(row, Notice, from_attributes=True) for row in rows]
 
 
 def dismiss_notice(connection: sa.Connection, project_id: str, *, kind: str, subject: str) -> bool:

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
@@ -46,7 +47,7 @@ class PostgresServer:
         """Remove a database, its connections too."""
         self._administer("DROP DATABASE {} WITH (FORCE)", database_name(url))
 
-    def _administer(self, statement: str, *names: str) -> None:
+    def _administer(self, statement: LiteralString, *names: str) -> None:
         with psycopg.connect(host=str(self._folder), user="postgres", dbname="postgres", autocommit=True) as connection:
             connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
