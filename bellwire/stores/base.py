@@ -5,17 +5,15 @@ the store's own words inside its folder. All its network calls go through the gu
 """
 
 from collections.abc import AsyncIterator, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import msgspec
 
+from bellwire.kit.http import Answer
 from bellwire.model.enums import CredentialStatus, Environment, Store
 from bellwire.model.facts import Snapshot
 from bellwire.model.projects import App
 from bellwire.model.purchases import Chain
-
-if TYPE_CHECKING:
-    from bellwire.kit.http import Answer
 
 
 class Rejected(Exception):
@@ -119,7 +117,7 @@ class HTTPCaller(Protocol):
         body: bytes = b"",
         timeout_s: float = 60.0,
         max_response_bytes: int | None = None,
-    ) -> "Answer": ...
+    ) -> Answer: ...
 
 
 class StoreAdapter(Protocol):

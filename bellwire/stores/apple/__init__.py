@@ -1,0 +1,5 @@
+"""App Store and Mac App Store."""
+
+from bellwire.stores.apple.adapter import AppleAdapter
+
+__all__ = ["AppleAdapter"]

@@ -1,0 +1,116 @@
+"""Whether a signed payload is Apple's: with Apple's own verifier, never for the environments it does not check.
+
+Apple's library skips the signature for the environments Xcode and LocalTesting; a verifier is therefore only ever
+built for Production and Sandbox, whatever a payload says of itself (spec: stores 2.2).
+"""
+
+import msgspec
+from appstoreserverlibrary.models.Environment import Environment as AppleEnvironment
+from appstoreserverlibrary.signed_data_verifier import SignedDataVerifier, VerificationException, VerificationStatus
+
+from bellwire.stores.apple.chains import CachingChainVerifier
+from bellwire.stores.apple.payloads import Envelope, NotificationPayload, Transaction, payload_bytes
+from bellwire.stores.apple.settings import Config
+from bellwire.stores.base import Rejected, StoreUnavailable
+
+_ENVIRONMENTS = {"Production": AppleEnvironment.PRODUCTION, "Sandbox": AppleEnvironment.SANDBOX}
+
+
+class Verifiers:
+    """One of Apple's verifiers for each app and environment, kept because building one parses certificates."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, int | None, AppleEnvironment, tuple[bytes, ...]], SignedDataVerifier] = {}
+        self._chains: dict[tuple[bytes, ...], CachingChainVerifier] = {}
+
+    def of(self, config: Config, environment: str | None, roots: tuple[bytes, ...]) -> SignedDataVerifier:
+        """The verifier for `environment` ("Production" or "Sandbox"). Raises Rejected for any other."""
+        known = _ENVIRONMENTS.get(environment or "")
+        if known is None:
+            raise Rejected(f"environment {environment!r} is never accepted from a payload")
+        if known is AppleEnvironment.PRODUCTION and config.app_apple_id is None:
+            raise StoreUnavailable("production payloads need the app's Apple ID: enter it in the app's settings")
+        key = (config.bundle_id, config.app_apple_id, known, roots)
+        verifier = self._made.get(key)
+        if verifier is None:
+            verifier = SignedDataVerifier(list(roots), False, known, config.bundle_id, config.app_apple_id)
+            # One cache of verified chains for all apps with the same roots.
+            verifier._chain_verifier = self._chains.setdefault(roots, CachingChainVerifier(list(roots)))
+            self._made[key] = verifier
+        return verifier
+
+
+def peek_notification(raw: bytes) -> tuple[str, NotificationPayload]:
+    """The signed payload and what it says, unverified. Raises Rejected when it is not a V2 notification at all."""
+    try:
+        signed = msgspec.json.decode(raw, type=Envelope).signed_payload
+        return signed, msgspec.json.decode(payload_bytes(signed), type=NotificationPayload)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise Rejected(_not_a_notification(raw, error)) from error
+
+
+def verify_notification(verifiers: Verifiers, config: Config, roots: tuple[bytes, ...], raw: bytes) -> None:
+    """Check the notification and the two signed parts inside it.
+
+    Another app's notification that is truly Apple's passes: it is answered 200 and ignored (spec: stores 1.3). Raises
+    Rejected for anything that is not Apple's, StoreUnavailable when this could not be found out.
+    """
+    signed, payload = peek_notification(raw)
+    verifier = verifiers.of(config, payload.environment, roots)
+    try:
+        verifier.verify_and_decode_notification(signed)
+    except VerificationException as error:
+        if error.status is VerificationStatus.INVALID_APP_IDENTIFIER:
+            return  # raised only after the signature was found good
+        raise refusal(error, "notification") from error
+    if payload.data is None:
+        return
+    part = "transaction"
+    try:
+        if payload.data.signed_transaction_info is not None:
+            verifier.verify_and_decode_signed_transaction(payload.data.signed_transaction_info)
+        part = "renewal info"
+        if payload.data.signed_renewal_info is not None:
+            verifier.verify_and_decode_renewal_info(payload.data.signed_renewal_info)
+    except VerificationException as error:
+        raise refusal(error, part) from error
+
+
+def verify_transaction(verifiers: Verifiers, config: Config, roots: tuple[bytes, ...], signed: str) -> Transaction:
+    """A signed transaction from a device or from Apple's API. Raises Rejected or StoreUnavailable."""
+    try:
+        claimed = msgspec.json.decode(payload_bytes(signed), type=Transaction)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise Rejected(f"not a signed transaction: {error}") from error
+    try:
+        verifiers.of(config, claimed.environment, roots).verify_and_decode_signed_transaction(signed)
+    except VerificationException as error:
+        raise refusal(error, "transaction") from error
+    return claimed
+
+
+def verify_renewal_info(
+    verifiers: Verifiers, config: Config, roots: tuple[bytes, ...], environment: str, signed: str
+) -> None:
+    """A signed renewal info from Apple's API. Raises Rejected or StoreUnavailable."""
+    try:
+        verifiers.of(config, environment, roots).verify_and_decode_renewal_info(signed)
+    except VerificationException as error:
+        raise refusal(error, "renewal info") from error
+
+
+def refusal(error: VerificationException, part: str) -> Rejected | StoreUnavailable:
+    """What a failed verification means for whoever sent the payload."""
+    if error.status is VerificationStatus.RETRYABLE_VERIFICATION_FAILURE:
+        return StoreUnavailable(f"the signature of the {part} could not be checked: certificate status unknown")
+    if error.status is VerificationStatus.INVALID_APP_IDENTIFIER:
+        return Rejected(f"the {part} belongs to another app")
+    if error.status is VerificationStatus.INVALID_ENVIRONMENT:
+        return Rejected(f"the {part} is from another environment")
+    return Rejected(f"the {part} is not signed by Apple ({error.status.name.lower()})")
+
+
+def _not_a_notification(raw: bytes, error: Exception) -> str:
+    if b'"notification_type"' in raw and b'"signedPayload"' not in raw:
+        return "a version 1 notification, unsigned: choose Version 2 in App Store Connect > App Information"
+    return f"not an App Store notification: {error}"
