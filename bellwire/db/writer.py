@@ -20,7 +20,7 @@ log = structlog.get_logger()
 P = TypeVar("P")
 R = TypeVar("R")
 
-Handler = Callable[[sa.Connection, Sequence[P]], Sequence["R | Exception"]]
+Handler = Callable[[sa.Connection, Sequence[P]], Sequence[R | Exception]]
 """Does the work of many units with bulk statements; one result each, an Exception where that unit alone failed.
 
 A handler that raises is rolled back to where it began and called again with one payload at a time, so that a bad unit
@@ -47,7 +47,7 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="bellwire-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, handler: Handler[P, R], payload: P) -> "Future[R]":
+    def submit(self, handler: Handler[P, R], payload: P) -> Future[R]:
         """Queue a unit; the future resolves after the commit that made it durable.
 
         A future that is cancelled while it still waits in the queue takes its unit out.
@@ -64,7 +64,7 @@ class Writer:
         """Like `submit`, awaited. Cancelling the caller does not take the unit back."""
         return await asyncio.shield(asyncio.wrap_future(self.submit(handler, payload)))
 
-    def submit_change(self, work: Callable[[sa.Connection], R]) -> "Future[R]":
+    def submit_change(self, work: Callable[[sa.Connection], R]) -> Future[R]:
         """Queue a lone change (an operator's, not a hot path's). `work` may run twice: the first is then undone."""
         handler: Handler[Callable[[sa.Connection], R], R] = _do_each
         return self.submit(handler, work)
@@ -126,7 +126,7 @@ def _do_each(connection: sa.Connection, works: Sequence[Callable[[sa.Connection]
     return [work(connection) for work in works]
 
 
-def _call(connection: sa.Connection, handler: Handler[P, R], payloads: list[P]) -> "Sequence[R | Exception]":
+def _call(connection: sa.Connection, handler: Handler[P, R], payloads: list[P]) -> Sequence[R | Exception]:
     """The handler's results. Raises only when the transaction itself is lost, and with it everybody's work."""
     savepoint = connection.begin_nested()
     try:
