@@ -1,0 +1,198 @@
+"""Wiring: one process with doors, timers, delivery and dashboard on one database (architecture D1)."""
+
+import asyncio
+import contextlib
+import logging
+import sys
+from collections.abc import AsyncIterator, Coroutine
+from pathlib import Path
+
+import sqlalchemy as sa
+import structlog
+import uvicorn
+
+from bellwire.db.config import ConfigCache
+from bellwire.db.engine import open_engine, reader
+from bellwire.db.migrate import upgrade
+from bellwire.db.secrets import Sealer
+from bellwire.db.writer import Writer
+from bellwire.delivery.service import Delivery
+from bellwire.ingest.recovery import Recovery
+from bellwire.ingest.service import Ingest
+from bellwire.ingest.timers import Timers
+from bellwire.ingest.units import UnitRunner
+from bellwire.kit.clock import Clock, SharedClock, SystemClock
+from bellwire.kit.http import GuardedClient
+from bellwire.model.enums import Store
+from bellwire.settings import Settings
+from bellwire.stores.apple import AppleAdapter
+from bellwire.stores.base import HTTPCaller, StoreAdapter
+from bellwire.stores.google import GoogleAdapter
+from bellwire.web.app import build_web
+from bellwire.web.services import Services
+
+log = structlog.get_logger()
+
+
+def build_adapters(client: HTTPCaller, settings: Settings) -> dict[Store, StoreAdapter]:
+    """One adapter for each store that this build knows."""
+    apple = AppleAdapter(client, allow_test_roots=settings.allow_test_roots)
+    google = GoogleAdapter(client, allow_test_roots=settings.allow_test_roots)
+    return {Store.APP_STORE: apple, Store.MAC_APP_STORE: apple, Store.PLAY_STORE: google}
+
+
+def domain_clock(settings: Settings) -> Clock:
+    """The clock that purchases live by; a virtual one only in front of the simulator."""
+    if settings.dangerous_clock_file:
+        return SharedClock(Path(settings.dangerous_clock_file))
+    return SystemClock()
+
+
+class Hub:
+    """Everything that runs in one process; `start` inside a running event loop, `stop` returns what it holds."""
+
+    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        self.settings = settings
+        self.clock = domain_clock(settings) if clock is None else clock
+        self.wall = SystemClock()
+        self.sealer = Sealer.open_or_create(settings.data_dir, settings.secret_key)
+        self.engine: sa.Engine = open_engine(settings.resolved_database_url())
+        upgrade(self.engine)
+        self.read_engine = reader(self.engine)
+        self.writer = Writer(self.engine)
+        self.config = ConfigCache(self.engine, self.sealer)
+        self.client = GuardedClient(allow_private=settings.allow_private_addresses)
+        self.adapters = build_adapters(self.client, settings)
+        self.ingest = Ingest(
+            engine=self.read_engine,
+            writer=self.writer,
+            config=self.config,
+            adapters=self.adapters,
+            clock=self.clock,
+            wall=self.wall,
+        )
+        runner = UnitRunner(self.config, self.clock, self.wall)
+        self.timers = Timers(
+            engine=self.read_engine,
+            writer=self.writer,
+            config=self.config,
+            adapters=self.adapters,
+            runner=runner,
+            processor=self.ingest.processor,
+            clock=self.clock,
+            wall=self.wall,
+            interval_s=settings.timer_interval_s,
+        )
+        self.recovery = Recovery(
+            engine=self.read_engine,
+            writer=self.writer,
+            config=self.config,
+            adapters=self.adapters,
+            ingest=self.ingest,
+            timers=self.timers,
+            clock=self.clock,
+            wall=self.wall,
+            interval_s=settings.recovery_interval_s,
+        )
+        self.delivery = Delivery(self.read_engine, self.writer, self.config, self.client, settings)
+        self.writer.on_commit(self.delivery.wake)
+        self.services = Services(
+            settings=settings,
+            clock=self.clock,
+            config=self.config,
+            writer=self.writer,
+            engine=self.read_engine,
+            ingest=self.ingest,
+            delivery=self.delivery,
+            sealer=self.sealer,
+        )
+        self.web = build_web(self.services)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self, *, timers: bool = True) -> None:
+        """Begin to work: inbox, delivery and, unless a test moves time itself, timers and recovery."""
+        loops = [self.ingest.processor.run(), self.delivery.run()]
+        if timers:
+            loops += [self.timers.run(), self.recovery.run()]
+        self._tasks = [asyncio.create_task(_guarded(loop)) for loop in loops]
+
+    async def stop(self) -> None:
+        """Finish what is in hand, give back what is not, close the database."""
+        await self.delivery.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.client.close()
+        await asyncio.to_thread(self.writer.close)
+        self.engine.dispose()
+
+    @contextlib.asynccontextmanager
+    async def running(self, *, timers: bool = True) -> AsyncIterator["Hub"]:
+        """Start and stop around a block."""
+        await self.start(timers=timers)
+        try:
+            yield self
+        finally:
+            await self.stop()
+
+
+async def _guarded(loop: Coroutine[None, None, None]) -> None:
+    try:
+        await loop
+    except Exception:
+        log.exception("loop.failed")
+        raise
+
+
+def configure_logging(settings: Settings) -> None:
+    """One structured line per unit of work, on stderr."""
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    renderer: structlog.types.Processor = (
+        structlog.processors.JSONRenderer()
+        if settings.log_json
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def serve(settings: Settings) -> int:
+    """Run until SIGINT or SIGTERM; returns the exit code."""
+    configure_logging(settings)
+    return asyncio.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> int:
+    hub = Hub(settings)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            hub.web,
+            host=settings.host,
+            port=settings.port,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=5,
+        )
+    )
+    async with hub.running():
+        serving = asyncio.create_task(server.serve())
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.01)
+        if serving.done():
+            return 1
+        host, port = server.servers[0].sockets[0].getsockname()[:2]
+        log.info("hub.started", address=f"http://{host}:{port}", database=hub.engine.url.render_as_string())
+        await serving
+    log.info("hub.stopped")
+    return 0

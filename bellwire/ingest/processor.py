@@ -1,0 +1,310 @@
+"""Working through notifications after they were answered: pull where needed, apply, acknowledge, try again later."""
+
+import asyncio
+import zlib
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import sqlalchemy as sa
+import structlog
+
+from bellwire.db.apps import note_notification
+from bellwire.db.config import ConfigCache
+from bellwire.db.inbox import (
+    FAILED,
+    PROCESSED,
+    RECEIVED,
+    InboxOutcome,
+    OpenEntry,
+    load_open,
+    record_outcomes,
+)
+from bellwire.db.purchases import find_chain
+from bellwire.db.writer import Writer
+from bellwire.ingest.credentials import note_credentials
+from bellwire.ingest.units import Acknowledged, Applied, ApplyFacts, UnitRunner
+from bellwire.kit.clock import Clock
+from bellwire.model.enums import CredentialStatus, Store
+from bellwire.model.facts import Snapshot
+from bellwire.model.projects import DAY_MS, App
+from bellwire.model.purchases import Chain
+from bellwire.stores.base import (
+    CredentialError,
+    Notification,
+    PaymentPending,
+    PurchaseGone,
+    PurchaseNotFound,
+    Rejected,
+    StoreAdapter,
+    StoreError,
+    StoreUnavailable,
+)
+
+log = structlog.get_logger()
+
+LANES = 16
+"""Notifications of one chain go through one lane, in order of arrival; so many lanes work at once."""
+_BACKOFF_MS = (5_000, 30_000, 60_000, 300_000, 900_000, 3_600_000)
+_GIVE_UP_AFTER = 40
+"""Attempts, about a day and a half: then the entry is `failed`, kept, and the refresh timers go on asking."""
+_EMBEDDED_AFTER = 3
+"""Attempts after which a message that says enough by itself is applied although the store cannot be asked."""
+
+
+class _Work(msgspec.Struct, frozen=True):
+    app: App
+    entry_id: int
+    notification: Notification
+    received_wall_ms: int
+    attempts: int
+
+
+class Processor:
+    """Runs inside the process that received a message; whatever it leaves unfinished is found again in the inbox."""
+
+    def __init__(
+        self,
+        *,
+        engine: sa.Engine,
+        writer: Writer,
+        config: ConfigCache,
+        adapters: Mapping[Store, StoreAdapter],
+        runner: UnitRunner,
+        clock: Clock,
+        wall: Clock,
+    ) -> None:
+        self._engine = engine
+        self._writer = writer
+        self._config = config
+        self._adapters = adapters
+        self._runner = runner
+        self._clock = clock
+        self._wall = wall
+        self._lanes: list[asyncio.Queue[_Work]] = [asyncio.Queue() for _ in range(LANES)]
+        self._held: set[int] = set()
+        self._side: set[asyncio.Task[None]] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    # ---- running
+
+    async def run(self) -> None:
+        """Work until cancelled. Starts with what an earlier process left open."""
+        async with asyncio.TaskGroup() as group:
+            for lane in self._lanes:
+                group.create_task(self._run_lane(lane))
+            group.create_task(self._poll())
+
+    def offer(self, app: App, entry_id: int, notification: Notification, received_wall_ms: int) -> None:
+        """A message that was just kept."""
+        self._put(_Work(app, entry_id, notification, received_wall_ms, 0))
+
+    async def settle(self) -> None:
+        """Wait until everything offered so far is done; for tests and a graceful stop."""
+        await self._idle.wait()
+
+    def _put(self, work: _Work) -> None:
+        if work.entry_id in self._held:
+            return
+        self._held.add(work.entry_id)
+        self._idle.clear()
+        keys = [one.store_key for one in work.notification.snapshots] or list(work.notification.store_keys)
+        lane = zlib.crc32(f"{work.app.id}{keys[0] if keys else ''}".encode()) % LANES
+        self._lanes[lane].put_nowait(work)
+
+    async def _run_lane(self, lane: asyncio.Queue[_Work]) -> None:
+        while True:
+            work = await lane.get()
+            try:
+                await self._work(work)
+            except Exception as error:
+                log.exception("notification.failed", entry_id=work.entry_id, app_id=work.app.id)
+                await self._later(work, f"unexpected: {type(error).__name__}")
+            finally:
+                self._held.discard(work.entry_id)
+                self._note_idle()
+
+    async def _poll(self) -> None:
+        """Entries that wait for another try, or that a killed process left behind."""
+        while True:
+            for entry in await asyncio.to_thread(self._load_open):
+                app = self._config.current().apps.get(entry.app_id)
+                if app is None:
+                    await self._conclude(entry.id, FAILED, "the app was removed")
+                    continue
+                try:
+                    notification = self._adapters[app.store].decode(app, entry.body)
+                except Rejected as error:
+                    await self._conclude(entry.id, FAILED, error.reason)
+                    continue
+                self._put(_Work(app, entry.id, notification, entry.received_at_ms, entry.attempts))
+            await asyncio.sleep(1.0)
+
+    def _load_open(self) -> list[OpenEntry]:
+        with self._engine.connect() as connection:
+            return load_open(connection, self._wall.now_ms(), limit=500)
+
+    # ---- one notification
+
+    async def _work(self, work: _Work) -> None:
+        try:
+            snapshots, pulled = await self._statements(work)
+        except (PurchaseNotFound, PurchaseGone) as error:
+            await self._conclude(work.entry_id, PROCESSED, str(error))
+            return
+        except PaymentPending:
+            await self._conclude(work.entry_id, PROCESSED, "payment is pending")
+            return
+        except CredentialError as error:
+            await note_credentials(self._writer, work.app, CredentialStatus.INVALID, str(error), self._wall.now_ms())
+            await self._later(work, str(error))
+            return
+        except StoreUnavailable as error:
+            await self._later(work, str(error), error.retry_after_ms)
+            return
+        received_ms = self._clock.now_ms() - (self._wall.now_ms() - work.received_wall_ms)
+        applied = await self._apply(
+            ApplyFacts(
+                app=work.app,
+                snapshots=tuple(snapshots),
+                create=work.app.track_new_purchases,
+                received_ms=received_ms,
+                received_wall_ms=work.received_wall_ms,
+                pulled=pulled,
+                inbox_id=work.entry_id,
+            )
+        )
+        log.info(
+            "notification.applied",
+            app_id=work.app.id,
+            store=work.app.store,
+            type=work.notification.type,
+            events=applied.event_count,
+            unknown=applied.unknown,
+        )
+        if not applied.unknown:
+            self.finish(work.app, snapshots)
+
+    async def _statements(self, work: _Work) -> tuple[list[Snapshot], bool]:
+        """What to apply: the embedded snapshot alone where it says enough, else what the store answers as well."""
+        notification = work.notification
+        embedded = list(notification.snapshots)
+        adapter = self._adapters[work.app.store]
+        wanted: dict[str, Chain | None] = {}
+        for key in notification.store_keys:
+            wanted[key] = await self._known(work.app, key)
+        for snapshot in embedded:
+            chain = await self._known(work.app, snapshot.store_key)
+            if chain is None and not work.app.track_new_purchases:
+                continue
+            if reveals_a_gap(chain, snapshot):
+                wanted.setdefault(snapshot.store_key, None)
+        if not wanted:
+            return embedded, False
+        pulled: list[Snapshot] = []
+        try:
+            for key, known in wanted.items():
+                pulled += await adapter.pull(work.app, key, known=known, hints=notification.hints)
+        except StoreError:
+            if embedded and work.attempts >= _EMBEDDED_AFTER:
+                return embedded, False
+            raise
+        return embedded + pulled if embedded else pulled, True
+
+    async def _known(self, app: App, store_key: str) -> Chain | None:
+        return await asyncio.to_thread(self._find, app.id, store_key)
+
+    def _find(self, app_id: str, store_key: str) -> Chain | None:
+        with self._engine.connect() as connection:
+            return find_chain(connection, app_id, store_key)
+
+    async def _apply(self, unit: ApplyFacts) -> Applied:
+        result = await self._writer.write(self._runner.handle, unit)
+        if not isinstance(result, Applied):
+            raise TypeError(f"facts answered {type(result).__name__}")
+        return result
+
+    async def _later(self, work: _Work, reason: str, retry_after_ms: int | None = None) -> None:
+        now = self._wall.now_ms()
+        if work.attempts >= _GIVE_UP_AFTER:
+            await self._conclude(work.entry_id, FAILED, reason)
+            return
+        wait = _BACKOFF_MS[min(work.attempts, len(_BACKOFF_MS) - 1)]
+        outcome = InboxOutcome(
+            id=work.entry_id,
+            status=RECEIVED,
+            error=reason,
+            next_attempt_at_ms=now + max(wait, min(retry_after_ms or 0, DAY_MS)),
+        )
+        log.warning("notification.postponed", app_id=work.app.id, reason=reason, attempts=work.attempts + 1)
+        await self._writer.write(_record, outcome)
+
+    async def _conclude(self, entry_id: int, status: str, error: str | None) -> None:
+        now = self._wall.now_ms()
+        await self._writer.write(_record, InboxOutcome(id=entry_id, status=status, error=error, processed_at_ms=now))
+
+    async def note_test(self, app: App) -> None:
+        """A store's test message counts as a sign of life."""
+        await self._writer.write(_note_heard, (app, self._wall.now_ms()))
+
+    # ---- after the commit
+
+    def finish(self, app: App, snapshots: Sequence[Snapshot]) -> None:
+        """Acknowledge purchases where the store wants it, beside everything else; timers repeat what fails."""
+        for snapshot in snapshots:
+            if snapshot.acknowledged is False and not snapshot.pending:
+                task = asyncio.get_running_loop().create_task(self._finish(app, snapshot))
+                self._side.add(task)
+                self._idle.clear()
+                task.add_done_callback(self._side_done)
+
+    def _side_done(self, task: asyncio.Task[None]) -> None:
+        self._side.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("purchase.finish_failed", error=repr(task.exception()))
+        self._note_idle()
+
+    def _note_idle(self) -> None:
+        if not self._held and not self._side:
+            self._idle.set()
+
+    async def _finish(self, app: App, snapshot: Snapshot) -> None:
+        chain = await self._known(app, snapshot.store_key)
+        if chain is None or chain.observer_mode or chain.acknowledged:
+            return
+        try:
+            await self._adapters[app.store].finish(app, snapshot)
+        except StoreError as error:
+            log.warning("purchase.unacknowledged", app_id=app.id, store=app.store, reason=str(error))
+            return
+        key = (app.id, snapshot.environment.value, snapshot.store_key)
+        await self._writer.write(self._runner.handle, Acknowledged(key=key))
+
+
+def reveals_a_gap(chain: Chain | None, snapshot: Snapshot) -> bool:
+    """Whether an embedded snapshot shows that periods before it are not known: the store's history is wanted first."""
+    if snapshot.complete_history:
+        return False
+    if chain is None or not chain.periods:
+        return True
+    known = {period.period_key for period in chain.periods}
+    latest = chain.periods[-1]
+    for fact in snapshot.periods:
+        if fact.period_key in known:
+            continue
+        if latest.expires_at_ms is None or fact.purchased_at_ms > latest.expires_at_ms + DAY_MS:
+            return True
+        if fact.purchased_at_ms < latest.purchased_at_ms:
+            return True
+    return False
+
+
+def _record(connection: sa.Connection, outcomes: Sequence[InboxOutcome]) -> list[None]:
+    record_outcomes(connection, outcomes)
+    return [None] * len(outcomes)
+
+
+def _note_heard(connection: sa.Connection, heard: Sequence[tuple[App, int]]) -> list[None]:
+    for app, now_ms in heard:
+        note_notification(connection, app.project_id, app.id, received_at_ms=now_ms)
+    return [None] * len(heard)

@@ -1,0 +1,125 @@
+"""Refresh timers: no store is trusted to notify (spec: stores 1.5). A timer pulls; what emits is the engine."""
+
+import asyncio
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+import structlog
+
+from bellwire.db.config import ConfigCache
+from bellwire.db.purchases import load_due_chains
+from bellwire.db.writer import Writer
+from bellwire.ingest.credentials import note_credentials
+from bellwire.ingest.processor import Processor
+from bellwire.ingest.units import Applied, ApplyFacts, PullFailed, UnitRunner
+from bellwire.kit.clock import Clock
+from bellwire.model.enums import CredentialStatus, Store
+from bellwire.model.facts import Snapshot
+from bellwire.model.projects import App
+from bellwire.model.purchases import Chain
+from bellwire.stores.base import (
+    CredentialError,
+    PurchaseGone,
+    PurchaseNotFound,
+    StoreAdapter,
+    StoreError,
+    StoreUnavailable,
+)
+
+log = structlog.get_logger()
+
+_BATCH = 200
+_AT_ONCE = 8
+
+
+class Timers:
+    """Looks for chains whose check is due and asks their store."""
+
+    def __init__(
+        self,
+        *,
+        engine: sa.Engine,
+        writer: Writer,
+        config: ConfigCache,
+        adapters: Mapping[Store, StoreAdapter],
+        runner: UnitRunner,
+        processor: Processor,
+        clock: Clock,
+        wall: Clock,
+        interval_s: float,
+    ) -> None:
+        self._engine = engine
+        self._writer = writer
+        self._config = config
+        self._adapters = adapters
+        self._runner = runner
+        self._processor = processor
+        self._clock = clock
+        self._wall = wall
+        self._interval_s = interval_s
+
+    async def run(self) -> None:
+        """Check until cancelled."""
+        while True:
+            try:
+                full = await self.check_due() == _BATCH
+            except Exception:
+                log.exception("timers.failed")
+                full = False
+            if not full:
+                await asyncio.sleep(self._interval_s)
+
+    async def check_due(self) -> int:
+        """Pull every chain that is due now, at most one batch; returns how many."""
+        chains = await asyncio.to_thread(self._load_due)
+        gate = asyncio.Semaphore(_AT_ONCE)
+
+        async def check(chain: Chain) -> None:
+            async with gate:
+                await self._check(chain)
+
+        await asyncio.gather(*(check(chain) for chain in chains))
+        return len(chains)
+
+    def _load_due(self) -> list[Chain]:
+        with self._engine.connect() as connection:
+            return load_due_chains(connection, self._clock.now_ms(), _BATCH)
+
+    async def _check(self, chain: Chain) -> None:
+        app = self._config.current().apps.get(chain.app_id or "")
+        if app is None or app.store not in self._adapters:
+            return
+        try:
+            snapshots = await self._adapters[app.store].pull(app, chain.store_key, known=chain, hints={})
+        except (PurchaseGone, PurchaseNotFound):
+            await self._failed(app, chain, gone=True)
+            return
+        except CredentialError as error:
+            await note_credentials(self._writer, app, CredentialStatus.INVALID, str(error), self._wall.now_ms())
+            await self._failed(app, chain, gone=False)
+            return
+        except (StoreUnavailable, StoreError) as error:
+            log.warning("timer.pull_failed", app_id=app.id, store=app.store, reason=str(error))
+            await self._failed(app, chain, gone=False)
+            return
+        await self.apply_pulled(app, snapshots)
+
+    async def apply_pulled(self, app: App, snapshots: list[Snapshot], *, create: bool = False) -> Applied | None:
+        """Apply what a store answered without having been asked by a message."""
+        result = await self._writer.write(
+            self._runner.handle,
+            ApplyFacts(
+                app=app,
+                snapshots=tuple(snapshots),
+                create=create,
+                received_ms=self._clock.now_ms(),
+                received_wall_ms=self._wall.now_ms(),
+                pulled=True,
+            ),
+        )
+        self._processor.finish(app, snapshots)
+        return result if isinstance(result, Applied) else None
+
+    async def _failed(self, app: App, chain: Chain, *, gone: bool) -> None:
+        key = (app.id, chain.environment.value, chain.store_key)
+        await self._writer.write(self._runner.handle, PullFailed(app=app, key=key, gone=gone))
