@@ -1,0 +1,34 @@
+"""A story of one customer that a fake store plays, and the events it must lead to."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Fake = TypeVar("Fake")
+
+Step = tuple[int, Callable[[], object]]
+"""Move the virtual clock by so many milliseconds, then do this; 0 = at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario(Generic[Fake]):
+    """`steps` is called once with the fake and returns the steps, which may share what they learn (ids).
+
+    `expected` lists the dispatched events in order, each in the shortest form that tells it from others:
+
+    - `INITIAL_PURCHASE <period_type> <price>`, also RENEWAL and NON_RENEWING_PURCHASE; ` CONVERSION` is added to a
+      renewal with `is_trial_conversion`; the price is that in the purchased currency
+    - `CANCELLATION <cancel_reason>`, with the negative price behind it when it is a refund
+    - `EXPIRATION <expiration_reason>`
+    - `PRODUCT_CHANGE <product_id> <new_product_id>` (the latter left out where the event has none)
+    - `REFUND_REVERSED <price>`
+    - the type alone for the others; BILLING_ISSUE says ` GRACE` when it has a grace period
+
+    `tracked`: the chain is known only through notifications, so the app must track new purchases.
+    """
+
+    name: str
+    description: str
+    steps: Callable[[Fake], Sequence[Step]]
+    expected: tuple[str, ...]
+    tracked: bool = True
