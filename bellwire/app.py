@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 import logging
+import signal
+import socket
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from pathlib import Path
 
 import sqlalchemy as sa
 import structlog
 import uvicorn
+import uvloop
 
 from bellwire.db.config import ConfigCache
 from bellwire.db.engine import open_engine, reader
@@ -169,30 +172,45 @@ def configure_logging(settings: Settings) -> None:
 def serve(settings: Settings) -> int:
     """Run until SIGINT or SIGTERM; returns the exit code."""
     configure_logging(settings)
-    return asyncio.run(_serve(settings))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(settings))
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that says when it listens, and leaves no signal to raise again after an orderly stop."""
+
+    # typing.override needs Python 3.12.
+    # pyrefly: ignore[missing-override-decorator]
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        log.info("hub.started", address=f"http://{host}:{port}")
+
+    @contextlib.contextmanager
+    # pyrefly: ignore[missing-override-decorator]
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
 
 
 async def _serve(settings: Settings) -> int:
     hub = Hub(settings)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            hub.web,
-            host=settings.host,
-            port=settings.port,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=5,
-        )
+    config = uvicorn.Config(
+        hub.web,
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=2,
     )
     async with hub.running():
-        serving = asyncio.create_task(server.serve())
-        while not server.started and not serving.done():
-            await asyncio.sleep(0.01)
-        if serving.done():
-            return 1
-        host, port = server.servers[0].sockets[0].getsockname()[:2]
-        log.info("hub.started", address=f"http://{host}:{port}", database=hub.engine.url.render_as_string())
-        await serving
+        await _Server(config).serve()
     log.info("hub.stopped")
     return 0
