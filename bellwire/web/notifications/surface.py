@@ -1,0 +1,41 @@
+"""The doors for stores: POST /v1/incoming-webhooks/{store}/{app_token} (spec: stores 1.1-1.3)."""
+
+from bellwire.kit.endpoints import Call, Endpoint, Problem, Reply, Surface
+from bellwire.model.projects import App
+from bellwire.stores.registry import DECLARATIONS
+from bellwire.web.errors import translate
+from bellwire.web.services import Services
+
+PREFIX = "/v1/incoming-webhooks"
+
+
+def notification_surface(services: Services) -> Surface:
+    """One endpoint for all stores; who may speak is decided by the store's signature, not by the path."""
+
+    async def receive(call: Call) -> Reply:
+        app = _app(services, call.parameters["store"], call.parameters["app_token"])
+        headers = {name.lower(): value for name, value in call.headers.items()}
+        answer = await services.ingest.receive_notification(app, headers, await call.body())
+        return Reply(answer.status, answer.body)
+
+    return Surface(
+        PREFIX,
+        [Endpoint("POST", PREFIX + "/{store}/{app_token}", receive)],
+        error_body=lambda problem: {"error": problem.message},
+        translate=translate,
+        stamp=dict,
+        max_body_bytes=services.settings.max_body_bytes,
+    )
+
+
+def _app(services: Services, slug: str, token: str) -> App:
+    """The app behind a path. Raises Problem 404: then the URL is wrong, and nothing is kept."""
+    slugs = sorted({declaration.slug for declaration in DECLARATIONS.values()})
+    if slug not in slugs:
+        raise Problem(404, f"There is no store '{slug}'; the path is {PREFIX}/STORE/TOKEN, STORE one of {slugs}.")
+    app = services.config.current().apps_by_token.get(token)
+    if app is None:
+        raise Problem(404, "No app has this token; copy the notification URL from the app's page again.")
+    if app.store not in DECLARATIONS or DECLARATIONS[app.store].slug != slug:
+        raise Problem(404, f"The app with this token is not of store '{slug}'; copy its notification URL again.")
+    return app
