@@ -95,6 +95,12 @@ class Kernel:
             finally:
                 self._callback_ms = None
 
+    def next_due_ms(self) -> int | None:
+        """When the next appointment or message is due; None = nothing is planned."""
+        moments = [self._appointments[0][0]] if self._appointments else []
+        message = self.notifier.next_due_ms()
+        return min([*moments, *([] if message is None else [message])], default=None)
+
     def record(self, what: str, **details: object) -> None:
         """Add a line to the log that `GET /_control/log` shows."""
         self.log.append({"at_ms": self.now_ms, "what": what, **details})

@@ -115,6 +115,12 @@ class Notifier:
         """Messages that are queued or wait for a retry."""
         return len(self._pending)
 
+    def next_due_ms(self) -> int | None:
+        """When the next message leaves; None = none waits, or the wire is paused."""
+        if self.mode is Mode.PAUSE:
+            return None
+        return min((sent.due_ms for sent in self._pending), default=None)
+
     async def pump(self, *, concurrency: int = 1) -> int:
         """Send what is due now, once each; returns how many attempts were made."""
         async with self._in_flight:
