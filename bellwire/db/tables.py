@@ -365,6 +365,14 @@ outbox = Table(
     UniqueConstraint("integration_id", "event_seq"),
     Index("ix_outbox_due", "integration_id", "state", "due_at_ms"),
     Index("ix_outbox_customer", "integration_id", "customer_id", "id"),
+    Index(
+        "ix_outbox_retries",
+        "integration_id",
+        "state",
+        "due_at_ms",
+        sqlite_where=text("attempt > 0"),
+        postgresql_where=text("attempt > 0"),
+    ),
     sqlite_autoincrement=True,
 )
 

@@ -358,6 +358,13 @@ def upgrade() -> None:
     )
     op.create_index("ix_outbox_customer", "outbox", ["integration_id", "customer_id", "id"])
     op.create_index("ix_outbox_due", "outbox", ["integration_id", "state", "due_at_ms"])
+    op.create_index(
+        "ix_outbox_retries",
+        "outbox",
+        ["integration_id", "state", "due_at_ms"],
+        sqlite_where=sa.text("attempt > 0"),
+        postgresql_where=sa.text("attempt > 0"),
+    )
     op.create_table(
         "attempts",
         sa.Column("id", _SERIAL, autoincrement=True, nullable=False),

@@ -1,0 +1,97 @@
+"""The attempt log: one row for every request that was sent, or skipped on purpose; never changed afterwards."""
+
+from collections.abc import Sequence
+
+import msgspec
+import sqlalchemy as sa
+
+from bellwire.db.tables import attempts
+
+NO_EVENT_SEQ = 0
+"""`event_seq` of attempts whose event is not kept (TEST)."""
+
+
+class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt as it is stored. Whatever is secret in request or answer has been masked before."""
+
+    project_id: str
+    integration_id: str
+    event_seq: int
+    event_id: str
+    event_type: str
+    app_user_id: str | None
+    environment: str | None
+    attempt: int
+    trigger: str
+    """automatic | manual | test"""
+    outcome: str
+    reason: str
+    """In words, fit to be shown."""
+    started_at_ms: int
+    duration_ms: int = 0
+    timings: str = "{}"
+    """JSON: milliseconds by stage."""
+    status_code: int | None = None
+    error: str | None = None
+    """A TransportError."""
+    next_attempt_at_ms: int | None = None
+    """When the next automatic attempt is due."""
+    parked: bool = False
+    """No automatic attempt will follow."""
+    request_method: str | None = None
+    request_url: str | None = None
+    request_headers: str | None = None
+    """JSON, as are `response_headers`."""
+    request_body: bytes | None = None
+    response_headers: str | None = None
+    response_body: bytes | None = None
+    response_truncated: bool = False
+
+
+class LastAutomatic(msgspec.Struct, frozen=True, kw_only=True):
+    """What the newest automatic attempt left behind."""
+
+    settled: bool
+    """Delivered or skipped: nothing was to follow."""
+    next_attempt_at_ms: int | None
+
+
+_APPEND = sa.insert(attempts)
+_LAST_ID = sa.select(sa.func.max(attempts.c.id))
+
+
+def append_attempts(connection: sa.Connection, records: Sequence[AttemptRecord]) -> int | None:
+    """Append; returns the highest id that is now there (of these records, while no other process writes)."""
+    if not records:
+        return None
+    connection.execute(_APPEND, [msgspec.structs.asdict(record) for record in records])
+    return connection.execute(_LAST_ID).scalar_one()
+
+
+def append_attempt(connection: sa.Connection, record: AttemptRecord) -> int:
+    """Append one; returns its id."""
+    return connection.execute(_APPEND.returning(attempts.c.id), msgspec.structs.asdict(record)).scalar_one()
+
+
+def load_last_automatic(connection: sa.Connection, integration_id: str, event_seq: int) -> LastAutomatic | None:
+    """The newest automatic attempt of a delivery; None when there was none."""
+    query = (
+        sa.select(attempts.c.outcome, attempts.c.next_attempt_at_ms)
+        .where(*_of(integration_id, event_seq), attempts.c.trigger == "automatic")
+        .order_by(attempts.c.id.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        return None
+    return LastAutomatic(settled=row.outcome in ("delivered", "skipped"), next_attempt_at_ms=row.next_attempt_at_ms)
+
+
+def load_last_number(connection: sa.Connection, integration_id: str, event_seq: int) -> int:
+    """The number of the last attempt of a delivery, 0 before the first."""
+    query = sa.select(sa.func.max(attempts.c.attempt)).where(*_of(integration_id, event_seq))
+    return connection.execute(query).scalar_one_or_none() or 0
+
+
+def _of(integration_id: str, event_seq: int) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    return attempts.c.event_seq == event_seq, attempts.c.integration_id == integration_id

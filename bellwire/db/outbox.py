@@ -1,0 +1,224 @@
+"""What waits to be delivered: narrow rows that live until their event is delivered or given up (architecture D3, D4).
+
+All times are real time in milliseconds. A claimed row carries a lease; whatever is done with it afterwards names the
+lease's fencing token and changes nothing when somebody else has taken the row over. Claiming is in `outbox_claim`.
+"""
+
+from collections.abc import Sequence
+from enum import IntEnum
+from itertools import count
+from typing import NewType
+
+import msgspec
+import sqlalchemy as sa
+
+from bellwire.db.attempts import load_last_automatic, load_last_number
+from bellwire.db.dialect import insert
+from bellwire.db.tables import events, integrations, outbox
+
+Fence = NewType("Fence", int)
+"""The token of one claim; no two claims have the same."""
+
+
+class State(IntEnum):
+    """`state` of a row."""
+
+    DUE = 0
+    """Waits until `due_at_ms`, and for the order of its customer's events."""
+    LEASED = 1
+    """On its way."""
+    PARKED = 2
+    """Given up: waits for somebody to ask for it."""
+
+
+class OutboxRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One event for one integration, due at once."""
+
+    integration_id: str
+    event_seq: int
+    customer_id: int
+    created_at_ms: int
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A row that a claim of ours holds."""
+
+    id: int
+    fence: Fence
+
+
+class Later(msgspec.Struct, frozen=True, kw_only=True):
+    """A held row whose automatic attempt failed: the next one is due at `due_at_ms`; None = there is none."""
+
+    held: Held
+    due_at_ms: int | None
+
+
+_enqueued = count()
+_last_enqueued = 0
+
+
+def enqueues_of_this_process() -> int:
+    """Grows with every `enqueue_rows`: tells a commit that brought work from one that did not."""
+    return _last_enqueued
+
+
+def enqueue_rows(connection: sa.Connection, rows: Sequence[OutboxRow]) -> None:
+    """Queue, in the transaction that appends the events; a row that is there already is left as it is."""
+    global _last_enqueued
+    if not rows:
+        return
+    statement = insert(connection, outbox).on_conflict_do_nothing(index_elements=["integration_id", "event_seq"])
+    values = [
+        {
+            "integration_id": row.integration_id,
+            "event_seq": row.event_seq,
+            "customer_id": row.customer_id,
+            "state": State.DUE.value,
+            "attempt": 0,
+            "manual": False,
+            "due_at_ms": row.created_at_ms,
+            "created_at_ms": row.created_at_ms,
+        }
+        for row in rows
+    ]
+    connection.execute(statement, values)
+    _last_enqueued = next(_enqueued) + 1
+
+
+_OURS = (outbox.c.id == sa.bindparam("row_id"), outbox.c.lease == sa.bindparam("fence"))
+_FREE: dict[str, object] = {"lease": None, "lease_until_ms": None}
+
+_FINISH = sa.delete(outbox).where(*_OURS)
+"""Delivered or skipped: the row leaves."""
+
+_RESCHEDULE = (
+    sa.update(outbox)
+    .where(*_OURS)
+    .values(
+        state=sa.bindparam("new_state"),
+        due_at_ms=sa.func.coalesce(sa.bindparam("new_due", type_=sa.BigInteger), outbox.c.due_at_ms),
+        attempt=outbox.c.attempt + 1,
+        manual=False,
+        **_FREE,
+    )
+)
+"""An automatic attempt failed: due again, or parked."""
+
+_RESUME = (
+    sa.update(outbox)
+    .where(*_OURS)
+    .values(
+        state=sa.bindparam("new_state"),
+        due_at_ms=sa.func.coalesce(sa.bindparam("new_due", type_=sa.BigInteger), outbox.c.due_at_ms),
+        manual=False,
+        **_FREE,
+    )
+)
+"""An attempt asked for by hand failed: back to what was planned before."""
+
+_RELEASE = sa.update(outbox).where(*_OURS).values(state=State.DUE.value, **_FREE)
+"""Not attempted after all: due again as it was."""
+
+
+def finish(connection: sa.Connection, rows: Sequence[Held]) -> None:
+    """Take rows out for good."""
+    if rows:
+        connection.execute(_FINISH, [_named(row) for row in rows])
+
+
+def reschedule(connection: sa.Connection, rows: Sequence[Later]) -> None:
+    """Count an automatic attempt that failed, and wait for the next or park."""
+    if rows:
+        connection.execute(_RESCHEDULE, [_named(row.held) | _planned(row.due_at_ms) for row in rows])
+
+
+def resume(
+    connection: sa.Connection, held: Held, *, integration_id: str, event_seq: int, now_ms: int
+) -> tuple[int | None, bool]:
+    """After a failed attempt by hand the automatic schedule goes on as if it had not been (spec: events 10.2).
+
+    Returns when the next automatic attempt is due (None = none will come) and whether the row is parked.
+    """
+    last = load_last_automatic(connection, integration_id, event_seq)
+    if last is not None and last.settled:
+        finish(connection, [held])
+        return None, False
+    parked = last is not None and last.next_attempt_at_ms is None
+    due_at_ms = now_ms if last is None else last.next_attempt_at_ms
+    connection.execute(_RESUME, _named(held) | _planned(due_at_ms))
+    return due_at_ms, parked
+
+
+def release(connection: sa.Connection, rows: Sequence[Held]) -> None:
+    """Give rows back that were not attempted (the hub stops, or their turn came too late)."""
+    if rows:
+        connection.execute(_RELEASE, [_named(row) for row in rows])
+
+
+def release_expired(connection: sa.Connection, *, now_ms: int | None) -> int:
+    """Make rows due again whose lease has run out, or all leased ones with `now_ms` None; returns how many.
+
+    All is right at the start of a process that knows to be the only one: nobody else can hold a lease.
+    """
+    statement = (
+        sa.update(outbox)
+        .where(outbox.c.state == State.LEASED.value, outbox.c.integration_id.in_(sa.select(integrations.c.id)))
+        .values(state=State.DUE.value, **_FREE)
+    )
+    if now_ms is not None:
+        statement = statement.where(outbox.c.lease_until_ms < now_ms)
+    return connection.execute(statement).rowcount
+
+
+def requeue(
+    connection: sa.Connection,
+    *,
+    project_id: str,
+    integration_id: str,
+    event_seq: int,
+    now_ms: int,
+    fence: Fence | None = None,
+    lease_until_ms: int | None = None,
+) -> int | None:
+    """Ask for an attempt by hand, whatever became of the earlier ones; with a fence the caller holds it at once.
+
+    Returns the row's id; None when the row is on its way right now, which is as good. Raises LookupError when the
+    project has no such event.
+    """
+    customer_id = connection.execute(
+        sa.select(events.c.customer_id).where(events.c.seq == event_seq, events.c.project_id == project_id)
+    ).scalar_one_or_none()
+    if customer_id is None:
+        raise LookupError(f"project {project_id} has no event {event_seq}")
+    asked = {
+        "state": State.DUE.value if fence is None else State.LEASED.value,
+        "manual": True,
+        "due_at_ms": now_ms,
+        "lease": fence,
+        "lease_until_ms": lease_until_ms,
+    }
+    fresh = {
+        "integration_id": integration_id,
+        "event_seq": event_seq,
+        "customer_id": customer_id,
+        "attempt": load_last_number(connection, integration_id, event_seq),
+        "created_at_ms": now_ms,
+    }
+    statement = (
+        insert(connection, outbox)
+        .values(fresh | asked)
+        .on_conflict_do_update(
+            index_elements=["integration_id", "event_seq"], set_=asked, where=outbox.c.state != State.LEASED.value
+        )
+        .returning(outbox.c.id)
+    )
+    return connection.execute(statement).scalar_one_or_none()
+
+
+def _named(held: Held) -> dict[str, object]:
+    return {"row_id": held.id, "fence": held.fence}
+
+
+def _planned(due_at_ms: int | None) -> dict[str, object]:
+    return {"new_state": (State.PARKED if due_at_ms is None else State.DUE).value, "new_due": due_at_ms}
