@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from starlette.types import Receive
 
-_DISCARD_FACTOR = 8
-"""How many times the limit is read and thrown away, so that a client that is still sending sees the answer."""
+_DISCARD_BYTES = 32 * 1024 * 1024
+"""What is read and thrown away at most: a client that is still sending sees an answer only once it was heard out."""
 
 
 class BodyTooLarge(Exception):
@@ -27,7 +27,7 @@ async def read_body(headers: Mapping[str, str], receive: Receive, limit_bytes: i
     declared = headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit_bytes:
         if "expect" not in headers:
-            await _discard(receive, limit_bytes)
+            await _discard(receive)
         raise BodyTooLarge(limit_bytes)
     chunks: list[bytes] = []
     size = 0
@@ -39,15 +39,15 @@ async def read_body(headers: Mapping[str, str], receive: Receive, limit_bytes: i
         size += len(chunk)
         if size > limit_bytes:
             if message.get("more_body", False):
-                await _discard(receive, limit_bytes)
+                await _discard(receive)
             raise BodyTooLarge(limit_bytes)
         chunks.append(chunk)
         if not message.get("more_body", False):
             return b"".join(chunks)
 
 
-async def _discard(receive: Receive, limit_bytes: int) -> None:
-    left = limit_bytes * _DISCARD_FACTOR
+async def _discard(receive: Receive) -> None:
+    left = _DISCARD_BYTES
     while left > 0:
         message = await receive()
         if message["type"] == "http.disconnect":
