@@ -18,6 +18,7 @@ ChainKey = tuple[str, str, str]
 """(app_id, environment, store_key)."""
 
 _decode_chain = msgspec.json.Decoder(Chain).decode
+_PERIOD_FIELDS = Period.__struct_fields__
 _ENVIRONMENTS = tuple(Environment)
 _CHAIN_COLUMNS = (chains.c.id, chains.c.customer_id, chains.c.store_key, chains.c.flags, chains.c.raw)
 
@@ -141,9 +142,11 @@ def _with_periods(connection: sa.Connection, rows: Sequence[sa.Row[int, int, str
     by_chain: defaultdict[int, list[Period]] = defaultdict(list)
     ids = {row[0] for row in rows}
     if ids:
-        statement = sa.select(periods).where(periods.c.chain_id.in_(ids)).order_by(periods.c.ordinal)
-        for row in connection.execute(statement).mappings():
-            by_chain[row["chain_id"]].append(msgspec.convert(dict(row), Period))
+        columns = [periods.c[name] for name in _PERIOD_FIELDS]
+        statement = sa.select(periods.c.chain_id, *columns).where(periods.c.chain_id.in_(ids))
+        for chain_id, *values in connection.execute(statement.order_by(periods.c.ordinal)):
+            fields = dict(zip(_PERIOD_FIELDS, values, strict=True))
+            by_chain[chain_id].append(msgspec.convert(fields, Period))
     return [
         replace(
             _decode_chain(flags), customer_id=customer_id, store_key=key, periods=tuple(by_chain[chain_id]), raw=raw
