@@ -84,6 +84,8 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
     classify: ClassifyFn | None = None
     retry_schedule: Callable[[msgspec.Struct], str] | None = None
     """Name of the retry schedule these settings ask for (`extended`, `compatible`); None = extended."""
+    retry_every_failure: bool = False
+    """The contract with the tool has every failure retried, whatever `classify` calls it (webhooks: events 10.2)."""
     guide: str = ""
     attributes_any_of: tuple[str, ...] = ()
     default_event_names: Mapping[str, str] = {}
