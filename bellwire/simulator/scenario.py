@@ -6,7 +6,15 @@ from typing import Generic, TypeVar
 
 Fake = TypeVar("Fake")
 
-Step = tuple[int, Callable[[], object]]
+
+@dataclass(frozen=True)
+class Post:
+    """Returned by a step: the customer's SDK now posts the purchase with this store key as a receipt."""
+
+    store_key: str
+
+
+Step = tuple[int, Callable[[], Post | None]]
 """Move the virtual clock by so many milliseconds, then do this; 0 = at once."""
 
 
