@@ -1,6 +1,6 @@
 """The calls of the Google Play Developer API that the adapter makes, and what their errors mean (spec: stores 3.3)."""
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -14,6 +14,7 @@ from bellwire.stores.base import (
     StoreUnavailable,
 )
 from bellwire.stores.google.settings import Access
+from bellwire.stores.google.times import StatementTimes
 from bellwire.stores.google.token import AccessTokens
 from bellwire.stores.google.wire import (
     BatchGetOrders,
@@ -56,22 +57,29 @@ class _ErrorBody(msgspec.Struct, frozen=True):
     error: _ErrorDetail = _ErrorDetail()
 
 
+class Told(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """What the store says of a purchase, in its own words too, and when it said so."""
+
+    value: T
+    raw: str
+    as_of_ms: int
+
+
 class PlayClient:
     """The API for all apps. Every call raises StoreError's subclasses and nothing else."""
 
     def __init__(self, http: HTTPCaller) -> None:
         self._http = http
         self._tokens = AccessTokens(http)
+        self._times = StatementTimes()
 
-    async def subscription(self, access: Access, token: str) -> tuple[SubscriptionPurchase, bytes]:
-        """purchases.subscriptionsv2.get, and the answer's own bytes."""
-        body = await self._call(access, "GET", f"purchases/subscriptionsv2/tokens/{_segment(token)}")
-        return _decode(body, SubscriptionPurchase), body
+    async def subscription(self, access: Access, token: str) -> Told[SubscriptionPurchase]:
+        """purchases.subscriptionsv2.get."""
+        return await self._told(access, f"purchases/subscriptionsv2/tokens/{_segment(token)}", SubscriptionPurchase)
 
-    async def product(self, access: Access, token: str) -> tuple[ProductPurchase, bytes]:
-        """purchases.productsv2.getproductpurchasev2, and the answer's own bytes."""
-        body = await self._call(access, "GET", f"purchases/productsv2/tokens/{_segment(token)}")
-        return _decode(body, ProductPurchase), body
+    async def product(self, access: Access, token: str) -> Told[ProductPurchase]:
+        """purchases.productsv2.getproductpurchasev2."""
+        return await self._told(access, f"purchases/productsv2/tokens/{_segment(token)}", ProductPurchase)
 
     async def acknowledge_subscription(self, access: Access, product_id: str, token: str) -> None:
         path = f"purchases/subscriptions/{_segment(product_id)}/tokens/{_segment(token)}:acknowledge"
@@ -85,16 +93,14 @@ class PlayClient:
         await self._call(access, "POST", f"purchases/products/{_segment(product_id)}/tokens/{_segment(token)}:consume")
 
     async def order(self, access: Access, order_id: str) -> Order:
-        return _decode(await self._call(access, "GET", f"orders/{_segment(order_id)}"), Order)
+        return _decode((await self._call(access, "GET", f"orders/{_segment(order_id)}")).body, Order)
 
     async def orders(self, access: Access, order_ids: tuple[str, ...]) -> tuple[Order, ...]:
         """orders.batchGet: all of them, or PurchaseNotFound when one is missing. At most `MAX_BATCH_ORDERS`."""
         query = [("orderIds", order_id) for order_id in order_ids]
-        return _decode(await self._call(access, "GET", "orders:batchGet", query), BatchGetOrders).orders
+        return _decode((await self._call(access, "GET", "orders:batchGet", query)).body, BatchGetOrders).orders
 
-    async def voided_page(
-        self, access: Access, *, start_ms: int, end_ms: int | None, page_token: str | None
-    ) -> VoidedPurchases:
+    async def voided_page(self, access: Access, *, start_ms: int, page_token: str | None) -> VoidedPurchases:
         """One page of voidedpurchases.list, subscriptions and partial refunds included."""
         query = [
             ("type", "1"),
@@ -102,16 +108,19 @@ class PlayClient:
             ("maxResults", str(VOIDED_PAGE_SIZE)),
             ("includeQuantityBasedPartialRefund", "true"),
         ]
-        if end_ms is not None:
-            query.append(("endTime", str(end_ms)))
         if page_token is not None:
             query.append(("token", page_token))
-        return _decode(await self._call(access, "GET", "purchases/voidedpurchases", query), VoidedPurchases)
+        return _decode((await self._call(access, "GET", "purchases/voidedpurchases", query)).body, VoidedPurchases)
 
     async def catalogue_subscription(self, access: Access, product_id: str) -> CatalogueSubscription:
         """monetization.subscriptions.get."""
-        body = await self._call(access, "GET", f"subscriptions/{_segment(product_id)}")
-        return _decode(body, CatalogueSubscription)
+        answer = await self._call(access, "GET", f"subscriptions/{_segment(product_id)}")
+        return _decode(answer.body, CatalogueSubscription)
+
+    async def _told(self, access: Access, path: str, kind: type[T]) -> Told[T]:
+        answer = await self._call(access, "GET", path)
+        as_of_ms = self._times.of(answer.headers.get("date", ""))
+        return Told(value=_decode(answer.body, kind), raw=answer.body.decode(), as_of_ms=as_of_ms)
 
     async def _call(
         self,
@@ -120,7 +129,7 @@ class PlayClient:
         path: str,
         query: list[tuple[str, str]] | None = None,
         json_body: bytes | None = None,
-    ) -> bytes:
+    ) -> "Answer":
         url = f"{access.api_endpoint}/androidpublisher/v3/applications/{_segment(access.package_name)}/{path}"
         if query:
             url = f"{url}?{urlencode(query)}"
@@ -129,8 +138,8 @@ class PlayClient:
         if answer.status == 401:  # a cached token may have been revoked: once more with a fresh one
             self._tokens.forget(access, token)
             answer = await self._send(method, url, await self._tokens.get(access), json_body)
-        if answer.status is not None and 200 <= answer.status < 300:
-            return answer.body
+        if answer.error is None and answer.status is not None and 200 <= answer.status < 300:
+            return answer
         raise _error(answer)
 
     async def _send(self, method: str, url: str, token: str, json_body: bytes | None) -> "Answer":
@@ -150,6 +159,7 @@ def _segment(text: str) -> str:
 
 
 def _decode(body: bytes, kind: type[T]) -> T:
+    """Raises StoreUnavailable: half an answer, or one in a new form, is no statement about a purchase."""
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.DecodeError as error:
@@ -158,8 +168,8 @@ def _decode(body: bytes, kind: type[T]) -> T:
 
 def _error(answer: "Answer") -> StoreError:
     retry_after_ms = None if answer.retry_after_s is None else int(answer.retry_after_s * 1000)
-    if answer.status is None:
-        return StoreUnavailable(f"Google Play did not answer: {answer.error}")
+    if answer.status is None or answer.error is not None:
+        return StoreUnavailable(f"Google Play did not answer: {answer.error}: {answer.error_detail}")
     try:
         detail = msgspec.json.decode(answer.body, type=_ErrorBody).error
     except msgspec.DecodeError:

@@ -53,7 +53,7 @@ class SigningKeys:
 
     async def _fetch(self, certs_url: str) -> _KeySet:
         answer = await self._client.request("GET", certs_url, timeout_s=10.0)
-        if answer.status != 200:
+        if answer.status != 200 or answer.error is not None:
             raise StoreUnavailable(f"Google's public keys are not loadable: {answer.error or answer.status}")
         age = _MAX_AGE.search(answer.headers.get("cache-control", ""))
         try:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from bellwire.kit.clock import Clock
 from bellwire.model.facts import Snapshot
 from bellwire.model.purchases import Chain
 from bellwire.stores.base import CredentialError, PostedReceipt, PurchaseGone, PurchaseNotFound, StoreError
@@ -26,9 +25,8 @@ Trouble that time may mend is not among them: then the whole reading is tried ag
 class Reader:
     """Turns purchase tokens into snapshots for one app at a time."""
 
-    def __init__(self, client: PlayClient, clock: Clock) -> None:
+    def __init__(self, client: PlayClient) -> None:
         self._client = client
-        self._clock = clock
         self._durations: dict[tuple[str, str], dict[str, str]] = {}
 
     async def subscription(
@@ -42,20 +40,21 @@ class Reader:
         report_refunds_without_revoke: bool = False,
     ) -> Snapshot:
         """The subscription purchase `token`. Raises StoreError."""
-        purchase, raw = await self._client.subscription(access, token)
+        told = await self._client.subscription(access, token)
         reading = Reading(
             token=token,
-            purchase=purchase,
-            as_of_ms=self._clock.now_ms(),
+            purchase=told.value,
+            as_of_ms=told.as_of_ms,
             known=known,
             hints=hints,
             posted=posted,
             report_refunds_without_revoke=report_refunds_without_revoke,
-            raw=raw.decode(),
+            raw=told.raw,
         )
         reading = replace(reading, orders=await self._orders(access, orders_wanted(reading)))
-        if wants_linked(reading) and purchase.linked_purchase_token is not None:
-            reading = replace(reading, linked=await self._linked(access, purchase.linked_purchase_token))
+        linked_token = told.value.linked_purchase_token
+        if linked_token is not None and wants_linked(reading):
+            reading = replace(reading, linked=await self._linked(access, linked_token))
         if wants_plan_duration(reading) and reading.item is not None:
             reading = replace(reading, plan_duration=await self._plan_duration(access, reading.item))
         return subscription_snapshot(reading)
@@ -70,15 +69,15 @@ class Reader:
         posted: PostedReceipt | None = None,
     ) -> Snapshot:
         """The one-time purchase `token`. Raises StoreError."""
-        purchase, raw = await self._client.product(access, token)
+        told = await self._client.product(access, token)
         reading = ProductReading(
             token=token,
-            purchase=purchase,
-            as_of_ms=self._clock.now_ms(),
+            purchase=told.value,
+            as_of_ms=told.as_of_ms,
             known=known,
             hints=hints,
             posted=posted,
-            raw=raw.decode(),
+            raw=told.raw,
         )
         order_id = order_wanted(reading)
         if order_id is not None:
@@ -103,7 +102,7 @@ class Reader:
 
     async def _linked(self, access: Access, token: str) -> SubscriptionPurchase | None:
         try:
-            return (await self._client.subscription(access, token))[0]
+            return (await self._client.subscription(access, token)).value
         except UNREADABLE:
             return None
 

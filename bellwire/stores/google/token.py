@@ -67,7 +67,7 @@ class AccessTokens:
             headers={"content-type": "application/x-www-form-urlencoded"},
             body=body,
         )
-        if answer.status != 200:
+        if answer.status != 200 or answer.error is not None:
             raise _refusal(answer)
         try:
             return msgspec.json.decode(answer.body, type=_Granted)
@@ -92,8 +92,8 @@ class AccessTokens:
 
 
 def _refusal(answer: "Answer") -> CredentialError | StoreUnavailable:
-    if answer.status is None:
-        return StoreUnavailable(f"Google's token server did not answer: {answer.error}")
+    if answer.status is None or answer.error is not None:
+        return StoreUnavailable(f"Google's token server did not answer: {answer.error}: {answer.error_detail}")
     if answer.status not in (400, 401, 403):
         retry_after_ms = None if answer.retry_after_s is None else int(answer.retry_after_s * 1000)
         return StoreUnavailable(f"Google's token server answered {answer.status}", retry_after_ms=retry_after_ms)
