@@ -59,10 +59,15 @@ class Door:
         **headers: str,
     ) -> Answered:
         """One request; `x_platform="ios"` sends `x-platform: ios`, `more` goes out as it is spelled."""
-        sent = {name.replace("_", "-"): value for name, value in headers.items()} | dict(more or {})
+        sent = dashed(headers) | dict(more or {})
         if key is not None:
             sent["Authorization"] = f"Bearer {key}"
         return ask(self.port, method, path, body=body, headers=sent)
+
+
+def dashed(names: Mapping[str, str]) -> dict[str, str]:
+    """Keyword arguments as header names."""
+    return {name.replace("_", "-"): value for name, value in names.items()}
 
 
 @pytest.fixture(scope="module")

@@ -5,14 +5,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.web.conftest import Door
+from tests.web.conftest import Door, dashed
 from tests.web.standin import NOW_MS
 
 
 def write(door: Door, app_user_id: str, attributes: object, *, key: str = "", **headers: str) -> tuple[int, Any]:
     body = msgspec.json.encode({"attributes": attributes})
     answer = door.ask(
-        "POST", f"/v1/subscribers/{app_user_id}/attributes", key=key or door.apple_key, body=body, **headers
+        "POST", f"/v1/subscribers/{app_user_id}/attributes", key=key or door.apple_key, body=body, more=dashed(headers)
     )
     return answer.status, answer.json()
 

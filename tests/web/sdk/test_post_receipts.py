@@ -9,7 +9,7 @@ from bellwire.engine.attributes import AttributeChange
 from bellwire.ingest.calls import IngestError, ReceiptCall
 from bellwire.stores.base import PostedReceipt
 from tests.support.threaded import Answered
-from tests.web.conftest import Door
+from tests.web.conftest import Door, dashed
 from tests.web.standin import store_outage
 
 RECEIPT = {"app_user_id": "buyer", "fetch_token": "token"}
@@ -17,7 +17,7 @@ RECEIPT = {"app_user_id": "buyer", "fetch_token": "token"}
 
 def post(door: Door, body: dict[str, Any] | bytes, *, key: str = "", **headers: str) -> Answered:
     raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
-    return door.ask("POST", "/v1/receipts", key=key or door.apple_key, body=raw, **headers)
+    return door.ask("POST", "/v1/receipts", key=key or door.apple_key, body=raw, more=dashed(headers))
 
 
 def told(door: Door, body: dict[str, Any] | bytes, *, key: str = "", **headers: str) -> ReceiptCall:
