@@ -14,9 +14,9 @@ def access_until_ms(chain: Chain) -> int | None:
     latest = chain.latest
     if latest is None or chain.superseded:
         return NEVER_MS
-    if latest.refunded_at_ms is not None and latest.refund_revokes:
-        return latest.refunded_at_ms
     expires = latest.expires_at_ms
+    if latest.refunded_at_ms is not None and latest.refund_revokes:
+        return latest.refunded_at_ms if expires is None else min(expires, latest.refunded_at_ms)
     if chain.paused or chain.billing_retry or chain.ended:
         stopped = chain.as_of_ms if chain.ended_at_ms is None else chain.ended_at_ms
         return stopped if expires is None else min(expires, stopped)

@@ -47,7 +47,7 @@ def _by_state(chain: Chain, now_ms: int) -> list[int]:
             return [now_ms + 7 * DAY_MS]
         case ChainState.EXPIRED:
             over = _over_for(chain, now_ms)
-            if chain.expired_event_for_period is None:
+            if chain.latest is None or chain.expired_event_for_period != chain.latest.period_key:
                 return [now_ms + MINUTE_MS]
             if over < HOUR_MS:
                 return [now_ms + HOUR_MS]

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from bellwire.engine import emission as emit
-from bellwire.engine.access import chain_state, has_access
+from bellwire.engine.access import access_until_ms, chain_state, has_access
 from bellwire.engine.emission import Context, Detection, Emission
 from bellwire.engine.first_sight import first_sight
-from bellwire.engine.merge import merge
+from bellwire.engine.merge import carries_on, merge
 from bellwire.engine.reasons import cancel_reason, expiration_reason
 from bellwire.model.enums import (
     CancelReason,
@@ -69,7 +69,7 @@ def _new_periods(before: Chain, after: Chain, context: Context, found: list[Emis
     R5 goes further than the specification's 'none': a period that arrives after a later one is sent too when it lies
     within the window, since otherwise revenue would hang on the order in which messages arrive.
     """
-    known = {period.period_key for period in before.periods}
+    known = {period.period_key: period for period in before.periods}
     if len(known) == len(after.periods):
         return after
     earliest = before.periods[0].purchased_at_ms
@@ -82,7 +82,8 @@ def _new_periods(before: Chain, after: Chain, context: Context, found: list[Emis
             sent = newest or (period.purchased_at_ms >= cutoff and period.purchased_at_ms > earliest)
             period = replace(period, historical=not sent)
             if newest and previous is not None and previous.product_key != period.product_key:
-                found += _unannounced_change(before, after, previous, period)
+                left = known.get(previous.period_key, previous)  # a change cuts its end: the event tells the paid one
+                found += _unannounced_change(before, after, left, period)
             found.append(replace(emit.purchase(after, period), dispatch=sent, historical=not sent))
         periods.append(period)
         previous = period
@@ -125,8 +126,8 @@ def _billing_issue(before: Chain, after: Chain, found: list[Emission]) -> Chain:
 def _renewal_switch(before: Chain, after: Chain, snapshot: Snapshot, found: list[Emission]) -> Chain:
     """R8 and R9: renewal switched off or on by somebody, not by a failed payment or a refund."""
     turned = _turned(before, after)
-    was = None if turned else before.auto_renew
     period = _latest(after)
+    was = before.auto_renew if not turned or carries_on(before, period) else None
     over = after.expired_event_for_period == period.period_key
     refunded_now = period.refunded_at_ms is not None and (turned or _latest(before).refunded_at_ms is None)
     if after.auto_renew is False and was is not False:
@@ -138,7 +139,7 @@ def _renewal_switch(before: Chain, after: Chain, snapshot: Snapshot, found: list
         found.append(emit.cancellation(after, period, reason, at_ms))
         return replace(after, cancel_reason=reason, cancelled_in_period=True)
     if after.auto_renew is True and was is False:
-        silent = before.billing_issue_at_ms is not None or not has_access(after, after.as_of_ms)
+        silent = turned or before.billing_issue_at_ms is not None or not has_access(after, after.as_of_ms)
         if not silent:
             found.append(
                 emit.simple(EventType.UNCANCELLATION, after, period, str(after.toggle_count), snapshot.as_of_ms)
@@ -163,13 +164,16 @@ def _pending_change(before: Chain, after: Chain, found: list[Emission]) -> Chain
 
 
 def _refunds(before: Chain, after: Chain, found: list[Emission]) -> None:
-    """R11 and R12, for the period that ran when the money went back; earlier ones only change charts."""
+    """R11 and R12, for the period that ran when the money went back; earlier ones only change charts.
+
+    A refund of a period that is history itself, first seen just now, is history too.
+    """
     known = {period.period_key: period for period in before.periods}
     for index, period in enumerate(after.periods):
         old = known.get(period.period_key)
         was = None if old is None else old.refunded_at_ms
         if period.refunded_at_ms is not None and was is None and _ran_at(after, index, period.refunded_at_ms):
-            historical = period.historical
+            historical = old is None and period.historical
             found.append(replace(emit.refund(after, period), dispatch=not historical, historical=historical))
         if old is not None and period.refunded_at_ms is None and was is not None and not old.family_revoked:
             if _ran_at(after, index, was):
@@ -221,5 +225,6 @@ def access_changes(after: Chain, found: list[Emission]) -> Chain:
         return after
     if after.expired_event_for_period == period.period_key:
         return after
-    found.append(emit.expiration(after, period, expiration_reason(after, period), at_ms))
+    ended_ms = min(at_ms, access_until_ms(after) or at_ms)
+    found.append(emit.expiration(after, period, expiration_reason(after, period), ended_ms))
     return replace(after, expired_event_for_period=period.period_key)

@@ -3,7 +3,7 @@
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from bellwire.engine.money import Rates
+from bellwire.engine.money import Rates, round_half_even
 from bellwire.model.enums import CancelReason, EventType, ExpirationReason, Origin
 from bellwire.model.projects import App, Catalogue, ProjectSettings
 from bellwire.model.purchases import Chain, Period
@@ -205,7 +205,7 @@ def refunded_amounts(period: Period) -> tuple[int | None, int | None]:
         return price, usd
     if usd is None or price == 0:
         return period.refund_micros, None
-    return period.refund_micros, usd * period.refund_micros // price
+    return period.refund_micros, round_half_even(usd * period.refund_micros, price)
 
 
 def _counted(key: str, count: int) -> str:

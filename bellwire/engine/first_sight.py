@@ -14,13 +14,16 @@ from bellwire.model.purchases import Chain
 ONE_TIME_WINDOW_MS = 30 * DAY_MS
 """One-time purchases older than this are history without any event (spec: events 7.5)."""
 
+_SAME_MOMENT_MS = 60_000
+"""How far a store's start of a chain and of its first period may lie apart; sandbox periods last some minutes."""
+
 
 def first_sight(after: Chain, snapshot: Snapshot, context: Context) -> Detection:
     """Events of a chain nobody told us of before. `after` is the merged chain; a pending purchase has none."""
     if not after.periods:
         return Detection(after=after)
     started = snapshot.started_at_ms
-    if len(after.periods) == 1 and isinstance(started, int):
+    if len(after.periods) == 1 and isinstance(started, int) and snapshot.periods[0].ordinal is None:
         after = _not_the_first(after, started)
     if _is_live(after, context):
         return _live(after, snapshot)
@@ -28,9 +31,9 @@ def first_sight(after: Chain, snapshot: Snapshot, context: Context) -> Detection
 
 
 def _not_the_first(chain: Chain, started_at_ms: int) -> Chain:
-    """A lone period that began well after its chain did is not the first one: its purchase is a RENEWAL."""
+    """A lone period that began after its chain did is not the first one: its purchase is a RENEWAL."""
     only = chain.periods[0]
-    if not chain.is_subscription or only.ordinal > 1 or only.purchased_at_ms - started_at_ms < DAY_MS:
+    if not chain.is_subscription or only.purchased_at_ms - started_at_ms < _SAME_MOMENT_MS:
         return chain
     return replace(chain, periods=(replace(only, ordinal=2),))
 
@@ -54,13 +57,15 @@ def _live(after: Chain, snapshot: Snapshot) -> Detection:
     if period.refunded_at_ms is not None:
         found.append(emit.refund(after, period))
     if after.is_subscription and not has_access(after, _evaluated_at(after)):
-        found.append(emit.expiration(after, period, expiration_reason(after, period), after.as_of_ms))
+        ended_ms = min(_evaluated_at(after), access_until_ms(after) or after.as_of_ms)
+        found.append(emit.expiration(after, period, expiration_reason(after, period), ended_ms))
         after = replace(after, expired_event_for_period=period.period_key)
     return Detection(after=after, emissions=tuple(found))
 
 
 def _historical(after: Chain, snapshot: Snapshot, context: Context) -> Detection:
-    after = replace(after, periods=tuple(replace(period, historical=True) for period in after.periods))
+    periods = tuple(replace(period, historical=True) for period in after.periods)
+    after = replace(after, periods=periods, takeover_told=after.superseded)
     after, implied = _implied(after, snapshot)
     chosen = _latest_of(implied, context, after)
     return Detection(
@@ -108,32 +113,35 @@ def _implied(after: Chain, snapshot: Snapshot) -> tuple[Chain, list[Emission]]:
     if not after.is_subscription:
         return after, found
     if after.billing_issue_at_ms is not None:
-        since = after.billing_issue_at_ms
-        if latest.expires_at_ms is not None:
-            since = min(since, latest.expires_at_ms)
+        since = _not_after_end(after, after.billing_issue_at_ms)
         found.append(emit.billing_issue(after, latest, since))
         found.append(emit.cancellation(after, latest, CancelReason.BILLING_ERROR, since))
         after = replace(after, cancel_reason=CancelReason.BILLING_ERROR)
     elif after.auto_renew is False and latest.refunded_at_ms is None:
-        at_ms = after.unsubscribe_detected_at_ms or after.as_of_ms
-        if latest.expires_at_ms is not None:
-            at_ms = min(at_ms, latest.expires_at_ms)
+        at_ms = _not_after_end(after, after.unsubscribe_detected_at_ms or after.as_of_ms)
         reason = cancel_reason(after, snapshot)
         found.append(emit.cancellation(after, latest, reason, at_ms))
         after = replace(after, cancel_reason=reason, cancelled_in_period=True)
     target = after.auto_renew_product_id
     if target is not None:
         after = replace(after, change_count=1)
-        found.append(emit.product_change(after, latest, target, 1, after.as_of_ms))
+        if after.auto_renew is not False:
+            found.append(emit.product_change(after, latest, target, 1, _not_after_end(after, after.as_of_ms)))
     if after.paused or after.pause_scheduled:
         after = replace(after, pause_sent=True)
-        at_ms = after.as_of_ms if latest.expires_at_ms is None else min(after.as_of_ms, latest.expires_at_ms)
+        at_ms = _not_after_end(after, after.as_of_ms)
         found.append(emit.simple(EventType.SUBSCRIPTION_PAUSED, after, latest, "0", at_ms))
     until = access_until_ms(after)
-    if until is not None and until <= _evaluated_at(after):
+    if not after.superseded and until is not None and until <= _evaluated_at(after):
         found.append(emit.expiration(after, latest, expiration_reason(after, latest), until))
         after = replace(after, expired_event_for_period=latest.period_key)
     return after, found
+
+
+def _not_after_end(chain: Chain, at_ms: int) -> int:
+    """What is known only to have happened by `at_ms` happened while the last period ran."""
+    expires = chain.periods[-1].expires_at_ms
+    return at_ms if expires is None else min(at_ms, expires)
 
 
 def _evaluated_at(chain: Chain) -> int:

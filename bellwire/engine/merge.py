@@ -14,6 +14,8 @@ from bellwire.model.purchases import Chain, Period
 
 T = TypeVar("T")
 
+_UNNUMBERED = 1 << 31
+
 
 def blank_chain(snapshot: Snapshot, *, chain_id: int, project_id: str, app_id: str | None, customer_id: int) -> Chain:
     """A chain of which nothing is known yet but its name."""
@@ -39,9 +41,11 @@ def merge(chain: Chain, snapshot: Snapshot, context: Context) -> Chain:
     turned = bool(periods) and (chain.latest is None or periods[-1].period_key != chain.latest.period_key)
     after = replace(chain, periods=periods)
     if turned:
-        after = _start_period(after)
+        after = _start_period(chain, after)
     if snapshot.started_at_ms is not UNSET:
         after = replace(after, started_at_ms=snapshot.started_at_ms)
+    if snapshot.replaced_by_other:
+        after = replace(after, superseded=True)
     if not fresh:
         return after
     after = replace(
@@ -49,7 +53,6 @@ def merge(chain: Chain, snapshot: Snapshot, context: Context) -> Chain:
         pending=snapshot.pending and not periods,
         ownership=snapshot.ownership,
         acknowledged=_said(snapshot.acknowledged, after.acknowledged),
-        superseded=after.superseded or snapshot.replaced_by_other,
         raw=snapshot.raw or after.raw,
     )
     if not (_states_flags(snapshot) or not chain.is_subscription):
@@ -61,7 +64,9 @@ def _merge_periods(chain: Chain, snapshot: Snapshot, context: Context, *, fresh:
     known = {period.period_key: period for period in chain.periods}
     facts = {fact.period_key: fact for fact in snapshot.periods}
     changed = {
-        key: _update_period(known[key], fact, snapshot, fresh=fresh) for key, fact in facts.items() if key in known
+        key: _update_period(known[key], fact, snapshot, context, fresh=fresh)
+        for key, fact in facts.items()
+        if key in known
     }
     new = sorted((fact for key, fact in facts.items() if key not in known), key=_order_of)
     if not new and all(changed[key] is known[key] for key in changed):
@@ -70,12 +75,12 @@ def _merge_periods(chain: Chain, snapshot: Snapshot, context: Context, *, fresh:
     for fact in new:
         earlier = [period for period in periods if _order_of(period) < _order_of(fact)]
         periods.insert(len(earlier), _new_period(fact, snapshot, earlier, context))
-    late = bool(chain.periods) and any(_order_of(fact) < _order_of(chain.periods[-1]) for fact in new)
-    return _number(periods, late=late)
+    return _number(periods)
 
 
 def _order_of(period: PeriodFact | Period) -> tuple[int, int, str]:
-    return (period.purchased_at_ms, period.ordinal or 0, period.period_key)
+    """By purchase; of those at one moment (an immediate change of product) one without a number comes after others."""
+    return (period.purchased_at_ms, _UNNUMBERED if period.ordinal is None else period.ordinal, period.period_key)
 
 
 def _new_period(fact: PeriodFact, snapshot: Snapshot, earlier: list[Period], context: Context) -> Period:
@@ -110,9 +115,11 @@ def _new_period(fact: PeriodFact, snapshot: Snapshot, earlier: list[Period], con
     )
 
 
-def _update_period(period: Period, fact: PeriodFact, snapshot: Snapshot, *, fresh: bool) -> Period:
+def _update_period(period: Period, fact: PeriodFact, snapshot: Snapshot, context: Context, *, fresh: bool) -> Period:
     """Carry-over of stores 11.5: what was known stays, gaps are filled, the end moves with the newest statement."""
     after = period
+    if period.price_micros is None and fact.price_micros is not None:
+        after = _with_price(after, fact, snapshot, context)
     if fresh and fact.expires_at_ms != period.expires_at_ms:
         after = replace(after, expires_at_ms=fact.expires_at_ms)
     if period.country is None and fact.country is not None:
@@ -130,25 +137,38 @@ def _update_period(period: Period, fact: PeriodFact, snapshot: Snapshot, *, fres
             refund_count=period.refund_count + 1,
             refund_as_of_ms=snapshot.as_of_ms,
         )
+    if refunded is not None and fact.refund_revokes and not period.refund_revokes:
+        return replace(after, refund_revokes=True, refund_as_of_ms=snapshot.as_of_ms)
     if refunded is None and period.refunded_at_ms is not None:
         return replace(
             after,
             refunded_at_ms=None,
             refund_micros=None,
+            refund_revokes=True,
             family_revoked=False,
             refund_as_of_ms=snapshot.as_of_ms,
         )
     return after
 
 
-def _number(periods: list[Period], *, late: bool) -> tuple[Period, ...]:
-    """Ordinals by time, and trial conversions. `late` history moves the numbers of what came after it."""
+def _with_price(period: Period, fact: PeriodFact, snapshot: Snapshot, context: Context) -> Period:
+    """A price that the store had not told before. Events that went out without it stay as they are."""
+    money = amounts(fact, snapshot, (), app=context.app, rates=context.rates)
+    return replace(
+        period, price_micros=money.price_micros, currency=money.currency, price_usd_micros=money.price_usd_micros
+    )
+
+
+def _number(periods: list[Period]) -> tuple[Period, ...]:
+    """Ordinals by time, and trial conversions. Late history moves the numbers of what came after it; a number that is
+    higher than counting gives was told by the store and stays.
+    """
     numbered: list[Period] = []
     for period in periods:
         before = numbered[-1] if numbered else None
         ordinal, converted = period.ordinal, False
         if before is not None:
-            ordinal = before.ordinal + 1 if late else max(before.ordinal + 1, period.ordinal)
+            ordinal = max(before.ordinal + 1, period.ordinal)
             converted = before.period_type is PeriodType.TRIAL and period.period_type is not PeriodType.TRIAL
         if ordinal != period.ordinal or converted != period.is_trial_conversion:
             period = replace(period, ordinal=ordinal, is_trial_conversion=converted)
@@ -156,9 +176,23 @@ def _number(periods: list[Period], *, late: bool) -> tuple[Period, ...]:
     return tuple(numbered)
 
 
-def _start_period(chain: Chain) -> Chain:
-    """A new running period ends outages, pauses and cancellations of the one before."""
+def carries_on(before: Chain, period: Period) -> bool:
+    """Whether a new running period is the old one renewed: same product, no gap. Then renewal is on or off as before.
+
+    Otherwise the customer has bought anew, and renewal is as the store says (Apple renews some subscriptions that were
+    cancelled in the last day before their end).
+    """
+    old = before.latest
+    if old is None or old.product_key != period.product_key or before.expired_event_for_period == old.period_key:
+        return False
+    return old.expires_at_ms is None or period.purchased_at_ms <= old.expires_at_ms
+
+
+def _start_period(before: Chain, chain: Chain) -> Chain:
+    """A new running period ends outages and pauses of the one before, and its cancellation unless it carries on."""
     latest = chain.latest
+    carried = latest is not None and carries_on(before, latest)
+    still_off = carried and before.auto_renew is False
     pending = chain.auto_renew_product_id
     announced = latest is not None and pending == latest.product_key
     return replace(
@@ -167,10 +201,11 @@ def _start_period(chain: Chain) -> Chain:
         change_count=0,
         auto_renew_product_id=None if announced else pending,
         change_effective_at_ms=None if announced else chain.change_effective_at_ms,
-        unsubscribe_detected_at_ms=None,
-        cancel_reason=None,
+        auto_renew=before.auto_renew if carried else None,
+        unsubscribe_detected_at_ms=before.unsubscribe_detected_at_ms if still_off else None,
+        cancel_reason=before.cancel_reason if still_off else None,
         cancelled_in_period=False,
-        cancel_survey=None,
+        cancel_survey=before.cancel_survey if still_off else None,
         billing_issue_at_ms=None,
         outage_count=0,
         billing_retry=False,

@@ -17,9 +17,11 @@ def rekey(old: Chain, snapshot: Snapshot) -> Chain:
 
 def replaced(old: Chain, snapshot: Snapshot, context: Context) -> Detection:
     """The older chain once `snapshot` names it as replaced; happens once, however often it is said."""
-    if old.superseded or old.latest is None:
-        return Detection(after=replace(old, superseded=True))
-    after = replace(old, superseded=True)
+    if old.takeover_told:
+        return Detection(after=old)
+    after = replace(old, superseded=True, takeover_told=True)
+    if old.latest is None:
+        return Detection(after=after)
     found: list[Emission] = []
     period = old.latest
     at_ms = min((fact.purchased_at_ms for fact in snapshot.periods), default=snapshot.as_of_ms)

@@ -22,4 +22,4 @@ def included_tax_ppm(country: str | None) -> int | None:
     rate = None if country is None else _RATES_PER_MILLE.get(country)
     if rate is None:
         return None
-    return round(rate * 1_000_000 / (1000 + rate))
+    return (2 * rate * 1_000_000 + 1000 + rate) // (2 * (1000 + rate))

@@ -109,6 +109,8 @@ class Chain(msgspec.Struct, frozen=True, kw_only=True):
     reopen_count: int = 0
     """How often access came back within the running period after an EXPIRATION (discriminator)."""
     superseded: bool = False
+    takeover_told: bool = False
+    """The events of being superseded were found, or there are none; a store may say `superseded` before by whom."""
     replaces_key: str | None = None
 
     presented_offering_id: str | None = None

@@ -1,0 +1,170 @@
+"""What once was wrong in change detection, each test named after it."""
+
+from msgspec.structs import replace
+
+from bellwire.engine.checks import MINUTE_MS, next_check_ms
+from bellwire.model.enums import Environment, ExpirationReason, ProductType, Store
+from bellwire.model.events import EventRecord
+from bellwire.model.facts import PeriodFact, Replacement, Snapshot
+from tests.support.story import START_MS, World, moment_ms
+
+DAY_MS = 86_400_000
+
+
+def fact(key: str, start: float, end: float, **fields: object) -> PeriodFact:
+    base = PeriodFact(
+        period_key=key,
+        product_id="monthly",
+        purchased_at_ms=moment_ms(start),
+        expires_at_ms=moment_ms(end),
+        price_micros=10_000_000,
+        currency="USD",
+    )
+    return replace(base, **fields)
+
+
+def says(at: float, *periods: PeriodFact, **fields: object) -> Snapshot:
+    base = Snapshot(
+        store=Store.APP_STORE,
+        environment=Environment.PRODUCTION,
+        store_key="c1",
+        original_transaction_id="P1",
+        product_type=ProductType.SUBSCRIPTION,
+        as_of_ms=moment_ms(at),
+        periods=periods,
+        auto_renew=True,
+        billing_issue=False,
+        ended=False,
+    )
+    return replace(base, **fields)
+
+
+def sent(records: list[EventRecord]) -> list[str]:
+    return [record.event.type for record in records if record.dispatch]
+
+
+def test_refund_of_a_chain_first_seen_as_history_is_sent() -> None:
+    world = World()
+    world.apply(says(70, fact("P1", 0, 30), fact("P2", 30, 60), fact("P3", 60, 90)), moment_ms(70))
+    refunded = fact("P3", 60, 90, refunded_at_ms=moment_ms(75))
+    assert sent(world.apply(says(75, refunded, ended=True), moment_ms(75))) == ["CANCELLATION", "EXPIRATION"]
+
+
+def test_resubscription_told_by_a_bare_transaction_is_not_a_cancellation() -> None:
+    world = World()
+    world.apply(says(0, fact("P1", 0, 30)), moment_ms(0))
+    world.apply(says(10, fact("P1", 0, 30), auto_renew=False), moment_ms(10))
+    world.apply(says(30, fact("P1", 0, 30), auto_renew=False, ended=True), moment_ms(30))
+    bare = Snapshot(
+        store=Store.APP_STORE,
+        environment=Environment.PRODUCTION,
+        store_key="c1",
+        original_transaction_id="P1",
+        product_type=ProductType.SUBSCRIPTION,
+        as_of_ms=moment_ms(50),
+        periods=(fact("P2", 50, 80),),
+    )
+    assert sent(world.apply(bare, moment_ms(50))) == ["RENEWAL"]
+    assert world.chain("c1").auto_renew is None
+    assert sent(world.apply(says(51, fact("P2", 50, 80)), moment_ms(51))) == []
+
+
+def test_resubscription_cancelled_again_before_it_was_seen_is_a_cancellation() -> None:
+    world = World()
+    world.apply(says(0, fact("P1", 0, 30)), moment_ms(0))
+    world.apply(says(10, fact("P1", 0, 30), auto_renew=False), moment_ms(10))
+    assert sent(world.apply(says(52, fact("P2", 50, 80), auto_renew=False), moment_ms(52))) == [
+        "RENEWAL",
+        "CANCELLATION",
+    ]
+
+
+def test_price_told_later_is_kept() -> None:
+    world = World()
+    world.apply(says(0, fact("P1", 0, 30, price_micros=None, currency=None)), moment_ms(0))
+    assert sent(world.apply(says(1, fact("P1", 0, 30)), moment_ms(1))) == []
+    latest = world.chain("c1").periods[0]
+    assert (latest.price_micros, latest.price_usd_micros, latest.currency) == (10_000_000, 10_000_000, "USD")
+
+
+def test_renewal_numbers_told_by_the_store_survive_late_history() -> None:
+    world = World()
+    world.apply(says(0, fact("P1", 0, 30, ordinal=1)), moment_ms(0))
+    world.apply(says(90, fact("P4", 90, 120, ordinal=4)), moment_ms(90))
+    world.apply(says(91, fact("P2", 30, 60, ordinal=2), fact("P4", 90, 120, ordinal=4)), moment_ms(91))
+    assert [(period.period_key, period.ordinal) for period in world.chain("c1").periods] == [
+        ("P1", 1),
+        ("P2", 2),
+        ("P4", 4),
+    ]
+
+
+def test_replacement_said_by_an_older_message_counts() -> None:
+    world = World()
+    world.apply(says(0, fact("P1", 0, 30)), moment_ms(0))
+    world.apply(says(12, fact("P1", 0, 30)), moment_ms(12))
+    world.apply(says(11, fact("P1", 0, 30), auto_renew=False, replaced_by_other=True), moment_ms(13))
+    assert world.chain("c1").superseded
+    assert sent(world.apply(says(31, fact("P1", 0, 30), auto_renew=False, ended=True), moment_ms(31))) == []
+
+
+def test_replaced_chain_tells_its_change_once() -> None:
+    world = World()
+    world.apply(says(0, fact("P1", 0, 30)), moment_ms(0))
+    takeover = says(
+        10, fact("Q1", 10, 40, product_id="yearly"), store_key="c2", replaces="c1", replacement=Replacement.IMMEDIATE
+    )
+    assert sent(world.apply(takeover, moment_ms(10))) == ["PRODUCT_CHANGE", "INITIAL_PURCHASE"]
+    later = replace(takeover, as_of_ms=moment_ms(11))
+    assert sent(world.apply(later, moment_ms(11))) == []
+
+
+def test_revocation_after_a_refund_that_left_access() -> None:
+    world = World()
+    world.apply(says(0, fact("P1", 0, 30)), moment_ms(0))
+    kept = fact("P1", 0, 30, refunded_at_ms=moment_ms(5), refund_revokes=False)
+    assert sent(world.apply(says(5, kept), moment_ms(5))) == ["CANCELLATION"]
+    gone = fact("P1", 0, 30, refunded_at_ms=moment_ms(5))
+    records = world.apply(says(6, gone, ended=True), moment_ms(6))
+    assert sent(records) == ["EXPIRATION"]
+    assert records[0].event.expiration_reason is ExpirationReason.CUSTOMER_SUPPORT
+
+
+def test_refund_after_the_end_does_not_lengthen_access() -> None:
+    world = World()
+    world.apply(says(0, fact("P1", 0, 30)), moment_ms(0))
+    world.apply(says(30, fact("P1", 0, 30), auto_renew=False, ended=True), moment_ms(30))
+    world.apply(says(40, fact("P1", 0, 30, refunded_at_ms=moment_ms(39)), ended=True), moment_ms(40))
+    assert world.entitlements(moment_ms(38)) == frozenset()
+
+
+def test_sandbox_renewal_seen_alone_is_a_renewal() -> None:
+    world = World()
+    renewed = says(
+        0.01, fact("P2", 0.0035, 0.007), environment=Environment.SANDBOX, started_at_ms=START_MS, ended=False
+    )
+    records = world.apply(replace(renewed, as_of_ms=moment_ms(0.004)), moment_ms(0.004))
+    assert [(record.event.type, record.event.renewal_number) for record in records] == [("RENEWAL", 2)]
+
+
+def test_store_that_numbers_periods_is_believed_about_the_first() -> None:
+    world = World()
+    first = says(1, fact("P1", 0.5, 30.5, ordinal=1), started_at_ms=START_MS)
+    assert sent(world.apply(first, moment_ms(1))) == ["INITIAL_PURCHASE"]
+
+
+def test_expiration_is_dated_when_access_ended_not_when_it_was_noticed() -> None:
+    world = World()
+    world.apply(says(0, fact("P1", 0, 30)), moment_ms(0))
+    records = world.apply(says(31, fact("P1", 0, 30), auto_renew=False, ended=True), moment_ms(31))
+    ends = [record.store_time_ms for record in records if record.event.type == "EXPIRATION"]
+    assert ends == [moment_ms(30)]
+
+
+def test_end_of_a_second_period_is_looked_for_at_once() -> None:
+    world = World()
+    world.apply(says(0, fact("P1", 0, 30)), moment_ms(0))
+    world.apply(says(30, fact("P1", 0, 30), auto_renew=False, ended=True), moment_ms(30))
+    world.apply(says(50, fact("P2", 50, 80)), moment_ms(50))
+    now_ms = moment_ms(80) + 2 * MINUTE_MS
+    assert next_check_ms(world.chain("c1"), now_ms) == now_ms + MINUTE_MS
