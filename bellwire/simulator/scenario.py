@@ -22,7 +22,8 @@ Step = tuple[int, Callable[[], Post | None]]
 class Scenario(Generic[Fake]):
     """`steps` is called once with the fake and returns the steps, which may share what they learn (ids).
 
-    `expected` lists the dispatched events in order, each in the shortest form that tells it from others:
+    `expected` lists the events that a webhook without a type filter receives, in order (those that must be asked for
+    by name are left out), each in the shortest form that tells it from others:
 
     - `INITIAL_PURCHASE <period_type> <price>`, also RENEWAL and NON_RENEWING_PURCHASE; ` CONVERSION` is added to a
       renewal with `is_trial_conversion`; the price is that in the purchased currency

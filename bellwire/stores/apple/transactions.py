@@ -170,9 +170,12 @@ def _with_flags(snapshot: Snapshot, latest: Transaction, renewal: RenewalInfo, s
 def _auto_renew(renewal: RenewalInfo, state: int) -> bool | msgspec.UnsetType:
     """Whether the customer wants it to renew.
 
-    An expired subscription does not renew whatever ended it: only where the customer's will did (cancelled, did not
-    consent) is it switched off by somebody; else what is known stays, or a failed payment would look like a cancellation.
+    One that is over does not renew whatever ended it: only where the customer's will did (cancelled, did not consent)
+    is it switched off by somebody; else what is known stays, or a failed payment would look like a cancellation, and a
+    refund that is taken back like a change of mind.
     """
+    if state == REVOKED:
+        return UNSET
     if state == EXPIRED:
         return False if renewal.expiration_intent in (INTENT_CANCELLED, INTENT_PRICE) else UNSET
     commitment = renewal.commitment_info
