@@ -60,6 +60,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         msgspec.Meta(description="Take the time from this virtual clock (simulator). Never on a real installation."),
     ] = ""
 
+    def __repr__(self) -> str:
+        return f"Settings(data_dir={str(self.data_dir)!r})"  # others may hold a key or a password
+
     def resolved_database_url(self) -> str:
         """The database to open."""
         return self.database_url or f"sqlite:///{self.data_dir / 'bellwire.db'}"

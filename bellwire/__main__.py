@@ -1,0 +1,5 @@
+"""`python -m bellwire`: the command line without an installed script."""
+
+from bellwire.cli import main
+
+main()

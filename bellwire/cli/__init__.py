@@ -1,0 +1,47 @@
+"""The `bellwire` command. Each file holds the commands of one noun; `console.py` is what they share."""
+
+from importlib.metadata import version
+
+import click
+
+from bellwire.cli.apps import app_group
+from bellwire.cli.catalogue import entitlement_group, product_group
+from bellwire.cli.console import Commands
+from bellwire.cli.events import events_group
+from bellwire.cli.integrations import integration_group
+from bellwire.cli.keys import key_group
+from bellwire.cli.projects import project_group
+from bellwire.cli.run import demo, migrate, serve, simulate
+from bellwire.cli.users import user_group
+
+__all__ = ["main"]
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version("bellwire"), prog_name="bellwire")
+def main() -> None:
+    """Bellwire: a self-hosted subscription-event hub.
+
+    Store notifications and receipts come in, one clean stream of events goes out.
+
+    Settings come from the environment (BELLWIRE_DATA_DIR, BELLWIRE_DATABASE_URL, BELLWIRE_PUBLIC_URL, ...); without
+    any, everything lives in the folder ./bellwire-data. A first installation: `project create`, `user create`,
+    `app create`, `integration create`, then `serve`. To look around first: `demo`.
+    """
+
+
+for command in (
+    serve,
+    demo,
+    simulate,
+    migrate,
+    project_group,
+    app_group,
+    key_group,
+    user_group,
+    product_group,
+    entitlement_group,
+    integration_group,
+    events_group,
+):
+    main.add_command(command)

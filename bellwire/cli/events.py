@@ -1,0 +1,81 @@
+"""`bellwire events`: watching events go by."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import click
+import msgspec
+
+from bellwire.cli.console import choose_project, open_hub, project_option, reading
+from bellwire.db.tail import TailEvent, events_after, latest_events, latest_seq
+from bellwire.model.enums import EventType
+
+_POLL_S = 0.5
+_COLUMNS = ("type", "app_user_id", "product_id", "price_in_purchased_currency", "currency", "store", "environment")
+
+
+@click.group("events")
+def events_group() -> None:
+    """Events: what the hub made out of purchases."""
+
+
+@events_group.command("tail")
+@click.option("-n", "--lines", type=click.IntRange(min=0), default=10, show_default=True, help="Begin with this many.")
+@click.option(
+    "--type",
+    "type_names",
+    multiple=True,
+    metavar="TYPE",
+    type=click.Choice([one.value for one in EventType], case_sensitive=False),
+    help="Only this type, such as RENEWAL; more than once for several.",
+)
+@click.option("--follow/--no-follow", default=True, show_default=True, help="Go on with new events until Ctrl-C.")
+@project_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, with the event as webhooks get it.")
+def tail(lines: int, type_names: tuple[str, ...], follow: bool, project_id: str | None, as_json: bool) -> None:
+    """Print the last events of a project, then new ones as they are committed."""
+    types = [EventType(name) for name in type_names]
+    write = _write_json if as_json else _write_line
+    with open_hub() as hub:
+        with reading(hub) as connection:
+            project_id = choose_project(connection, project_id)
+            seq = latest_seq(connection)
+            history = latest_events(connection, project_id, types=types, limit=lines)
+        seq = _write_all(history, write, seq)
+        try:
+            while follow:
+                with reading(hub) as connection:
+                    news = events_after(connection, project_id, seq, types=types)
+                seq = _write_all(news, write, seq)
+                if not news:
+                    time.sleep(_POLL_S)
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(0) from None
+
+
+def _write_all(found: list[TailEvent], write: Callable[[TailEvent], None], seq: int) -> int:
+    """Print events; returns the number to go on after."""
+    for one in found:
+        write(one)
+        seq = max(seq, one.seq)
+    return seq
+
+
+def _write_json(one: TailEvent) -> None:
+    values = {
+        "seq": one.seq,
+        "committed_at_ms": one.committed_at_ms,
+        "dispatched": one.dispatched,
+        "historical": one.historical,
+        "event": msgspec.Raw(one.payload),
+    }
+    click.echo(msgspec.json.encode(values))
+
+
+def _write_line(one: TailEvent) -> None:
+    event = msgspec.json.decode(one.payload, type=dict[str, object])
+    at = datetime.fromtimestamp(int(str(event["event_timestamp_ms"])) / 1000, UTC)
+    cells = [str(event[name]) for name in _COLUMNS if event.get(name) is not None]
+    note = "" if one.dispatched else "  (not dispatched)"
+    click.echo(f"{at:%Y-%m-%d %H:%M:%S}  {'  '.join(cells)}{note}")

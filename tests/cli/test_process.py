@@ -1,0 +1,37 @@
+"""The command as users start it: a process of its own, with its exit status and its two streams."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+
+
+def run(tmp_path: Path, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    script = Path(sys.executable).with_name("bellwire")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("BELLWIRE_")}
+    return subprocess.run(
+        [script, *arguments], cwd=tmp_path, env=environment, input=stdin, capture_output=True, text=True, check=False
+    )
+
+
+def test_first_installation(tmp_path: Path) -> None:
+    made = run(tmp_path, "project", "create", "Mine", "--json")
+    assert made.returncode == 0
+    assert msgspec.json.decode(made.stdout)["name"] == "Mine"
+    assert "Created project" in made.stderr
+    assert (tmp_path / "bellwire-data" / "sealing.key").stat().st_mode & 0o777 == 0o600
+    user = run(tmp_path, "user", "create", "ann@example.com", "--password-stdin", stdin="correct horse battery\n")
+    assert (user.returncode, user.stderr) == (0, "")
+
+
+def test_exit_status(tmp_path: Path) -> None:
+    failed = run(tmp_path, "project", "list")
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr.startswith("Error: ")
+    assert "Traceback" not in failed.stderr
+    misused = run(tmp_path, "project", "create")
+    assert (misused.returncode, misused.stdout) == (2, "")
+    assert run(tmp_path, "--version").stdout.startswith("bellwire, version ")
+    assert "serve" in run(tmp_path, "--help").stdout
