@@ -8,7 +8,7 @@ import json
 import random
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from starlette.requests import Request
@@ -38,6 +38,8 @@ class Receiver:
     refused: int = 0
     duplicates: int = 0
     by_type: Counter[str] = field(default_factory=Counter)
+    on_event: Callable[[bytes], None] | None = None
+    """Called with the body of each event that is no duplicate."""
     _seen: OrderedDict[str, None] = field(default_factory=OrderedDict)
 
     @property
@@ -78,6 +80,8 @@ class Receiver:
         if len(self._seen) > REMEMBERED_IDS:
             self._seen.popitem(last=False)
         self.by_type[event["type"]] += 1
+        if self.on_event is not None:
+            self.on_event(body)
 
 
 class Sink:

@@ -38,7 +38,8 @@ class World:
         self, clock: SharedClock | ManualClock, *, base_url: str, seed: int = 1, flakiness: float = 0.0
     ) -> None:
         self.base_url = base_url
-        self.kernel = Kernel(clock, seed=seed)
+        # The stores' ids also follow from when it began: a second run against the same hub makes new purchases.
+        self.kernel = Kernel(clock, seed=seed ^ clock.now_ms())
         self.apple = FakeAppStore(self.kernel, bundle_id=BUNDLE_ID)
         self.apple.base_url = base_url
         self.play = FakePlay(self.kernel, package_name=BUNDLE_ID, prefix=PLAY_PREFIX)
@@ -75,9 +76,16 @@ class World:
         self.shop.open()
         return self.shop
 
+    def shop_actions(self) -> dict[str, int]:
+        """What customers did so far."""
+        return {} if self.shop is None else dict(self.shop.actions)
+
     @contextlib.asynccontextmanager
-    async def served(self, *, port: int) -> AsyncIterator["World"]:
-        """Serve on `port` and live along with the clock, until the block ends. Raises OSError if the port is taken."""
+    async def served(self, *, port: int, alive: bool = True) -> AsyncIterator["World"]:
+        """Serve on `port` until the block ends, and live along with the clock unless `alive` is False.
+
+        Raises OSError if the port is taken.
+        """
         config = uvicorn.Config(
             self.app, host="127.0.0.1", port=port, log_level="critical", access_log=False, lifespan="off",
             timeout_graceful_shutdown=1,
@@ -88,14 +96,15 @@ class World:
             if serving.done():
                 raise OSError(f"port {port} cannot be listened on")
             await asyncio.sleep(0.01)
-        living = asyncio.create_task(self.kernel.run())
+        living = asyncio.create_task(self.kernel.run()) if alive else None
         try:
             yield self
         finally:
             self.kernel.stop()
             if self.shop is not None:
                 self.shop.close()
-            await living
+            if living is not None:
+                await living
             await self.kernel.close()
             if self.carrier is not None:
                 await self.carrier.close()
