@@ -6,7 +6,6 @@ import logging
 import secrets
 import shutil
 import signal
-import sys
 import time
 from asyncio.subprocess import Process
 from pathlib import Path
@@ -74,18 +73,19 @@ async def _run(*, port: int, data_dir: Path, speed: float, customers: int, keep:
 
 
 async def _until_stopped(world: World, hub: Process, stopping: asyncio.Event, log_file: Path) -> None:
-    ticker = Ticker(world, sys.stdout)
-    while not stopping.is_set():
-        ticker.show()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stopping.wait(), timeout=ticker.interval_s)
-        if hub.returncode is not None:
-            with contextlib.suppress(TimeoutError):  # the same Ctrl-C may have reached the hub first
-                await asyncio.wait_for(stopping.wait(), timeout=1)
-            if not stopping.is_set():
-                ticker.end()
-                raise HubFailed(f"the hub ended with status {hub.returncode}; see {log_file}")
-    ticker.end()
+    with Ticker(world) as ticker:
+        while not stopping.is_set():
+            ticker.show()
+            await _wait(stopping, ticker.interval_s)
+            if hub.returncode is not None:
+                await _wait(stopping, 1)  # the same Ctrl-C may have reached the hub first
+                if not stopping.is_set():
+                    raise HubFailed(f"the hub ended with status {hub.returncode}; see {log_file}")
+
+
+async def _wait(stopping: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stopping.wait(), timeout=seconds)
 
 
 def _prepare(data_dir: Path, *, keep: bool) -> None:

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import json
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -168,12 +167,11 @@ async def _keep_shop(
     async with world.served(port=port):
         world.open_shop(hub_url.rstrip("/"), made.public_keys, customers=customers)
         click.echo(f"Simulating for project {made.project_id} of {hub_url}. Ctrl-C ends it.", err=True)
-        ticker = Ticker(world, sys.stderr)
-        while not stopping.is_set():
-            ticker.show()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), timeout=ticker.interval_s)
-        ticker.end()
+        with Ticker(world, stderr=True) as ticker:
+            while not stopping.is_set():
+                ticker.show()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stopping.wait(), timeout=ticker.interval_s)
     if as_json:
         counts = {name: receiver.counts() for name, receiver in world.sink.receivers.items()}
         click.echo(json.dumps({"project_id": made.project_id, "actions": world.shop_actions(), "receivers": counts}))
