@@ -62,7 +62,7 @@ def load_event(connection: sa.Connection, project_id: str, event_id: str) -> Eve
         events.c.id == event_id, events.c.project_id == project_id
     )
     row = connection.execute(query).one_or_none()
-    return None if row is None else msgspec.convert(row._asdict(), EventDetail)
+    return None if row is None else msgspec.convert(row, EventDetail, from_attributes=True)
 
 
 def load_events_of_customer(
@@ -75,7 +75,7 @@ def load_events_of_customer(
         .order_by(events.c.seq.desc())
         .limit(limit)
     )
-    return [msgspec.convert(row._asdict(), EventLine) for row in connection.execute(query)]
+    return [msgspec.convert(row, EventLine, from_attributes=True) for row in connection.execute(query)]
 
 
 def load_inbox(connection: sa.Connection, project_id: str, app_id: str, *, limit: int = 100) -> list[InboxLine]:
@@ -86,7 +86,7 @@ def load_inbox(connection: sa.Connection, project_id: str, app_id: str, *, limit
         .order_by(inbox.c.received_at_ms.desc(), inbox.c.id.desc())
         .limit(limit)
     )
-    return [msgspec.convert(row._asdict(), InboxLine) for row in connection.execute(query)]
+    return [msgspec.convert(row, InboxLine, from_attributes=True) for row in connection.execute(query)]
 
 
 def load_integration_names(connection: sa.Connection, project_id: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ import msgspec
 import sqlalchemy as sa
 
 from bellwire.db.feed_queue import load_queued_delivery
-from bellwire.db.feed_rows import FeedRow, tried, tried_row, with_outbox
+from bellwire.db.feed_rows import FeedRow, to_row, tried, with_outbox
 from bellwire.db.tables import attempts, events, outbox
 
 ATTEMPTS_SHOWN = 50
@@ -68,7 +68,7 @@ def load_delivery(connection: sa.Connection, project_id: str, integration_id: st
     query = tried().where(here, attempts.c.project_id == project_id).order_by(attempts.c.id.desc()).limit(1)
     row = connection.execute(query).one_or_none()
     if row is not None:
-        return with_outbox(connection, [tried_row(row)])[0]
+        return with_outbox(connection, [to_row(row)])[0]
     return None if seq is None else load_queued_delivery(connection, project_id, integration_id, seq)
 
 
@@ -80,7 +80,7 @@ def load_deliveries_of_event(connection: sa.Connection, project_id: str, event_s
         .order_by(attempts.c.id.desc())
     )
     latest: dict[str, FeedRow] = {}
-    for row in map(tried_row, connection.execute(query)):
+    for row in map(to_row, connection.execute(query)):
         latest.setdefault(row.integration_id, row)
     lanes = connection.execute(sa.select(outbox.c.integration_id).where(outbox.c.event_seq == event_seq)).scalars()
     queued = [
@@ -99,7 +99,7 @@ def load_attempt_lines(connection: sa.Connection, delivery: FeedRow) -> list[Att
         .order_by(attempts.c.id.desc())
         .limit(ATTEMPTS_SHOWN)
     )
-    return [msgspec.convert(row._asdict(), AttemptLine) for row in connection.execute(query)]
+    return [msgspec.convert(row, AttemptLine, from_attributes=True) for row in connection.execute(query)]
 
 
 def load_attempt(connection: sa.Connection, delivery: FeedRow, attempt_id: int) -> Attempt | None:
@@ -108,7 +108,7 @@ def load_attempt(connection: sa.Connection, delivery: FeedRow, attempt_id: int) 
         *_of(delivery), attempts.c.id == attempt_id
     )
     row = connection.execute(query).one_or_none()
-    return None if row is None else msgspec.convert(row._asdict(), Attempt)
+    return None if row is None else msgspec.convert(row, Attempt, from_attributes=True)
 
 
 def _of(delivery: FeedRow) -> list[sa.ColumnElement[bool]]:

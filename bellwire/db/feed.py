@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 import sqlalchemy as sa
 
-from bellwire.db.feed_rows import FeedFilters, FeedRow, FeedStatus, admitted, tried, tried_row, with_outbox
+from bellwire.db.feed_rows import FeedFilters, FeedRow, FeedStatus, admitted, to_row, tried, with_outbox
 from bellwire.db.tables import app_user_ids, attempts, events, integrations
 
 SCAN_ROWS = 20_000
@@ -52,7 +52,7 @@ def load_page(
         newer.c.id > attempts.c.id,
     )
     query = tried().where(*bounded, *_conditions(filters), ~overtaken).order_by(attempts.c.id.desc()).limit(limit + 1)
-    rows = with_outbox(connection, [tried_row(row) for row in connection.execute(query)])
+    rows = with_outbox(connection, [to_row(row) for row in connection.execute(query)])
     if len(rows) > limit:
         return FeedPage(rows=rows[:limit], older_than=rows[limit - 1].attempt_id)
     if floor is None:
@@ -73,7 +73,7 @@ def load_changes(
     seen: set[tuple[str, str]] = set()
     latest = []
     cursor = after
-    for row in map(tried_row, connection.execute(query)):
+    for row in map(to_row, connection.execute(query)):
         cursor = max(cursor, row.attempt_id or 0)
         if (row.integration_id, row.event_id) not in seen:
             seen.add((row.integration_id, row.event_id))

@@ -12,8 +12,8 @@ from bellwire.db.feed_rows import (
     FeedRow,
     FeedStatus,
     admitted,
-    queued_row,
     select,
+    to_row,
 )
 from bellwire.db.tables import events, integrations, outbox
 
@@ -33,7 +33,7 @@ def load_queued(
     for integration_id in _lanes(connection, project_id, filters.integration_id):
         for state in (OUTBOX_DUE, OUTBOX_LEASED):
             rows = connection.execute(_first_attempts(project_id, integration_id, state, now_ms, queued_before_ms))
-            found += [queued_row(row) for row in rows]
+            found += [to_row(row) for row in rows]
     wanted = admitted(connection, project_id, filters, found)
     return sorted(wanted, key=lambda row: row.outbox_id or 0, reverse=True)[:QUEUED_ROWS]
 
@@ -43,7 +43,7 @@ def load_queued_delivery(
 ) -> FeedRow | None:
     """One waiting delivery; None when nothing waits."""
     query = (
-        select(*OUTBOX_COLUMNS, outbox.c.created_at_ms, *EVENT_COLUMNS)
+        select(*OUTBOX_COLUMNS, outbox.c.created_at_ms.label("at_ms"), *EVENT_COLUMNS)
         .join(events, events.c.seq == outbox.c.event_seq)
         .where(
             outbox.c.integration_id == integration_id,
@@ -52,7 +52,7 @@ def load_queued_delivery(
         )
     )
     row = connection.execute(query).one_or_none()
-    return None if row is None else queued_row(row)
+    return None if row is None else to_row(row)
 
 
 def _lanes(connection: sa.Connection, project_id: str, only: str | None) -> list[str]:
@@ -75,7 +75,7 @@ def _first_attempts(project_id: str, integration_id: str, state: int, now_ms: in
         .limit(QUEUED_ROWS * 4)
     )
     return (
-        select(*OUTBOX_COLUMNS, outbox.c.created_at_ms, *EVENT_COLUMNS)
+        select(*OUTBOX_COLUMNS, outbox.c.created_at_ms.label("at_ms"), *EVENT_COLUMNS)
         .join(events, events.c.seq == outbox.c.event_seq)
         .where(
             outbox.c.id.in_(near),

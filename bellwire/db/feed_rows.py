@@ -1,11 +1,12 @@
 """What a row of the live feed is made of, and how rows are read from attempts, events and outbox."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import cast
 
 import msgspec
 import sqlalchemy as sa
+from msgspec.structs import replace
 
 from bellwire.db.tables import app_user_ids, attempts, events, outbox
 
@@ -136,16 +137,9 @@ def tried() -> AnySelect:
     return select(*_ATTEMPT_COLUMNS).outerjoin(events, events.c.seq == attempts.c.event_seq)
 
 
-def tried_row(row: sa.Row[*tuple[object, ...]]) -> FeedRow:
-    """One result of `tried`."""
-    return msgspec.convert(row._asdict(), FeedRow)
-
-
-def queued_row(row: sa.Row[*tuple[object, ...]]) -> FeedRow:
-    """One result of a query over OUTBOX_COLUMNS, EVENT_COLUMNS and `created_at_ms`."""
-    values = row._asdict()
-    values["at_ms"] = values.pop("created_at_ms")
-    return msgspec.convert(values, FeedRow)
+def to_row(row: sa.Row[*tuple[object, ...]]) -> FeedRow:
+    """One result of `tried`, or of a query over OUTBOX_COLUMNS, EVENT_COLUMNS and `at_ms`."""
+    return msgspec.convert(row, FeedRow, from_attributes=True)
 
 
 def with_outbox(connection: sa.Connection, rows: list[FeedRow]) -> list[FeedRow]:
@@ -156,10 +150,15 @@ def with_outbox(connection: sa.Connection, rows: list[FeedRow]) -> list[FeedRow]
         outbox.c.integration_id.in_({row.integration_id for row in rows}),
         outbox.c.event_seq.in_({row.event_seq for row in rows}),
     )
-    planned: dict[tuple[str, int], Mapping[str, object]] = {}
+    planned: dict[tuple[str, int], dict[str, object]] = {}
     for row in connection.execute(query):
-        planned[row.integration_id, row.event_seq] = row._asdict()
-    return [msgspec.structs.replace(row, **planned.get((row.integration_id, row.event_seq), {})) for row in rows]
+        planned[row.integration_id, row.event_seq] = {
+            "outbox_id": row.outbox_id,
+            "outbox_state": row.outbox_state,
+            "outbox_due_at_ms": row.outbox_due_at_ms,
+            "outbox_manual": row.outbox_manual,
+        }
+    return [replace(row, **planned.get((row.integration_id, row.event_seq), {})) for row in rows]
 
 
 def customer_id_of(connection: sa.Connection, project_id: str, app_user_id: str) -> int | None:

@@ -26,6 +26,7 @@ class IntegrationHealth(msgspec.Struct, frozen=True, kw_only=True):
     sampled: bool = False
     """There were more attempts than SAMPLE: the newest are counted."""
     last_outcome: str | None = None
+    last_parked: bool = False
     last_reason: str = ""
     last_status_code: int | None = None
     last_at_ms: int | None = None
@@ -67,7 +68,12 @@ def _waiting(connection: sa.Connection, integration_ids: Sequence[str]) -> dict[
 def _health(connection: sa.Connection, integration_id: str, waiting: dict[str, int], now_ms: int) -> IntegrationHealth:
     newest = (
         sa.select(
-            attempts.c.outcome, attempts.c.reason, attempts.c.status_code, attempts.c.started_at_ms, attempts.c.id
+            attempts.c.outcome,
+            attempts.c.parked,
+            attempts.c.reason,
+            attempts.c.status_code,
+            attempts.c.started_at_ms,
+            attempts.c.id,
         )
         .where(attempts.c.integration_id == integration_id)
         .order_by(attempts.c.id.desc())
@@ -93,6 +99,7 @@ def _health(connection: sa.Connection, integration_id: str, waiting: dict[str, i
         delivered=by_outcome.get("delivered", 0),
         sampled=total >= SAMPLE,
         last_outcome=last.outcome,
+        last_parked=last.parked,
         last_reason=last.reason,
         last_status_code=last.status_code,
         last_at_ms=last.started_at_ms,
