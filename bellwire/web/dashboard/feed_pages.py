@@ -4,6 +4,7 @@ import asyncio
 
 from starlette.responses import RedirectResponse, Response
 
+from bellwire.db.attempts import NO_EVENT_SEQ
 from bellwire.db.browse import EventDetail, load_event
 from bellwire.db.deliveries import Attempt, load_attempt, load_attempt_lines, load_delivery
 from bellwire.db.feed import FeedPage, latest_attempt_id, load_page
@@ -87,7 +88,10 @@ def show_delivery(caller: Caller) -> Response:
         attempts = load_attempt_lines(connection, row)
         attempt_id = int(wanted) if wanted.isdecimal() and len(wanted) <= 18 else row.attempt_id
         attempt = None if attempt_id is None else load_attempt(connection, row, attempt_id)
-    values = {"line": line, "event": event, "attempts": attempts, "attempt": attempt}
+    values: dict[str, object] = {"line": line, "event": event, "attempts": attempts, "attempt": attempt}
+    values["can_retry"] = (
+        row.event_seq != NO_EVENT_SEQ and row.integration_id in caller.services.config.current().integrations
+    )
     return page(caller, "delivery.html", values | delivery_values(event, attempt))
 
 
@@ -132,6 +136,8 @@ async def retry(caller: Caller, form: dict[str, str]) -> Response:
     """POST .../deliveries/{event_id}/retry."""
     row = await asyncio.to_thread(delivery_of_path, caller)
     caller.integration()  # a deleted one shows its history but sends nothing
+    if row.event_seq == NO_EVENT_SEQ:
+        raise NotFound("A test event is not kept. Send another one from the integration's page.")
     await caller.services.delivery.retry(caller.project().id, row.integration_id, row.event_seq)
     if "hx-request" in caller.request.headers:
         return page(caller, "said.html", {"said": "Trying again now."})

@@ -21,7 +21,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("iso", "utc", "minute", "clock", "ago", "span", "permille", "usd", "thousands"):
+    for name in ("iso", "utc", "minute", "clock", "ago", "span", "permille", "short_id", "usd", "thousands"):
         environment.filters[name] = getattr(words, name)
     return environment
 

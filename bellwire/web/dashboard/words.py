@@ -66,6 +66,11 @@ def usd(micros: int) -> str:
     return f"{'-' if micros < 0 else ''}${cents // 100}.{cents % 100:02d}"
 
 
+def short_id(text: str) -> str:
+    """An id for a narrow column: of a long one (`$RCAnonymousID:…`) the beginning and the telling end."""
+    return text if len(text) <= 20 else f"{text[:5]}…{text[-6:]}"
+
+
 def thousands(number: int) -> str:
     """`12,345`."""
     return f"{number:,}"

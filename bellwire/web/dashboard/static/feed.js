@@ -154,12 +154,13 @@
   // A reloaded detail keeps what the reader had unfolded and how bodies were shown.
   document.addEventListener("htmx:beforeSwap", (event) => {
     const target = event.detail.target;
-    if (!target.classList?.contains("detail-body")) return;
+    if (!target?.classList?.contains("detail-body")) return;
     target.unfolded = [...target.querySelectorAll("details[open][id]")].map((one) => one.id);
     target.raw = [...target.querySelectorAll(".has-pretty[data-view=raw]")].map((one) => one.id);
   });
   document.addEventListener("htmx:afterSwap", (event) => {
     const target = event.detail.target;
+    if (!target?.classList?.contains("detail-body")) return;
     for (const id of target.unfolded ?? []) document.getElementById(id)?.setAttribute("open", "");
     for (const id of target.raw ?? []) document.querySelector(`#${CSS.escape(id)} [data-show=raw]`)?.click();
   });

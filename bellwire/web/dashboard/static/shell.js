@@ -62,7 +62,9 @@
   function countTimes() {
     if (document.hidden) return;
     for (const time of document.querySelectorAll("time[data-since]")) {
-      const text = ago(Date.now() - Date.parse(time.dateTime));
+      let text = ago(Date.now() - Date.parse(time.dateTime));
+      if (time.dataset.since === "due" && !text.startsWith("in ")) text = "due";
+      if (time.dataset.since === "brief") text = text.replace(" ago", "");
       if (time.textContent !== text) time.textContent = text;
     }
   }
