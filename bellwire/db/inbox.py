@@ -112,7 +112,7 @@ def load_open(connection: sa.Connection, now_ms: int, limit: int) -> list[OpenEn
         .order_by(inbox.c.next_attempt_at_ms, inbox.c.id)
         .limit(limit)
     )
-    return [msgspec.convert(row._asdict(), OpenEntry) for row in connection.execute(statement)]
+    return [msgspec.convert(row, OpenEntry, from_attributes=True) for row in connection.execute(statement)]
 
 
 def count_open(connection: sa.Connection) -> int:
