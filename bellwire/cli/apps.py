@@ -1,7 +1,13 @@
-"""`bellwire app`: connecting the app stores. The options of each store come from its declaration."""
+"""`bellwire app`: connecting the app stores. The options of each store come from its declaration.
+
+The stores' registry brings their verifiers and API clients with it, most of a second of loading; other commands do
+without, so it is imported where it is needed.
+"""
 
 import asyncio
 from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING
 
 import click
 
@@ -23,9 +29,11 @@ from bellwire.db.keys import KeyKind, create_key, public_key_of_app
 from bellwire.model.enums import CredentialStatus, Store
 from bellwire.model.projects import DAY_MS, App
 from bellwire.settings import Settings
-from bellwire.stores.registry import DECLARATIONS, StoreDeclaration
 
-_COMMANDS = {Store.APP_STORE: "app-store", Store.MAC_APP_STORE: "mac-app-store", Store.PLAY_STORE: "play"}
+if TYPE_CHECKING:
+    from bellwire.stores.registry import StoreDeclaration
+
+_COMMANDS = {"app-store": Store.APP_STORE, "mac-app-store": Store.MAC_APP_STORE, "play": Store.PLAY_STORE}
 _WHERE_TO_PASTE = {
     "apple": "App Store Connect > App Information > App Store Server Notifications: set this URL as Production and as "
     "Sandbox Server URL, Version 2.",
@@ -40,13 +48,37 @@ def app_group() -> None:
     """Apps: one store configuration each, with its credentials."""
 
 
-@app_group.group("create")
+class _StoreCommands(click.Group):
+    """One command for each store, made when it is asked for."""
+
+    # typing.override needs Python 3.12.
+    # pyrefly: ignore[missing-override-decorator]
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    # pyrefly: ignore[missing-override-decorator]
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return _creator(cmd_name) if cmd_name in _COMMANDS else None
+
+
+@app_group.group("create", cls=_StoreCommands)
 def create_group() -> None:
     """Connect an app of a store."""
 
 
-def _creator(declaration: StoreDeclaration) -> click.Command:
-    @click.command(_COMMANDS[declaration.store], help=f"Connect an app of the {declaration.title}, called NAME here.")
+def _declaration(store: Store) -> "StoreDeclaration | None":
+    from bellwire.stores.registry import DECLARATIONS
+
+    return DECLARATIONS.get(store)
+
+
+@cache
+def _creator(command_name: str) -> click.Command:
+    declaration = _declaration(_COMMANDS[command_name])
+    if declaration is None:
+        raise LookupError(f"no store declares {command_name}")
+
+    @click.command(command_name, help=f"Connect an app of the {declaration.title}, called NAME here.")
     @click.argument("app_name", metavar="NAME")
     @project_option
     @options_of(declaration.config)
@@ -110,10 +142,6 @@ def _creator(declaration: StoreDeclaration) -> click.Command:
     return create
 
 
-for _declaration in DECLARATIONS.values():
-    create_group.add_command(_creator(_declaration))
-
-
 @app_group.command("list")
 @project_option
 @json_option
@@ -174,7 +202,7 @@ async def _ask_store(hub: Hub, app: App) -> tuple[CredentialStatus, str]:
 
 def _values(settings: Settings, app: App, sdk_key: str | None) -> dict[str, str | None]:
     """What scripts need of an app; no secrets."""
-    declaration = DECLARATIONS.get(app.store)
+    declaration = _declaration(app.store)
     base = settings.resolved_public_url()
     return {
         "id": app.id,

@@ -54,6 +54,8 @@ class Commands(click.Group):
             raise click.ClickException(
                 f"the database cannot be used: {reason} (see BELLWIRE_DATABASE_URL, BELLWIRE_DATA_DIR)"
             ) from error
+        except UnicodeError as error:
+            raise click.ClickException("an argument or input is not valid UTF-8 text") from error
         except OSError as error:
             raise click.ClickException(f"{error.strerror}: {error.filename}") from error
 

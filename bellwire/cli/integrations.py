@@ -163,7 +163,7 @@ async def _send_test(hub: Hub, project_id: str, integration_id: str) -> int:
     from bellwire.db.config import ConfigCache
     from bellwire.db.engine import reader
     from bellwire.db.writer import Writer
-    from bellwire.delivery.service import Delivery  # only now: it brings the HTTP client with it
+    from bellwire.delivery.service import Delivery, DeliveryRefused  # only now: it brings the HTTP client with it
     from bellwire.kit.http import GuardedClient
 
     writer = Writer(hub.engine)
@@ -172,6 +172,8 @@ async def _send_test(hub: Hub, project_id: str, integration_id: str) -> int:
         config = ConfigCache(hub.engine, hub.sealer)
         delivery = Delivery(reader(hub.engine), writer, config, client, hub.settings)
         return await delivery.send_test(project_id, integration_id)
+    except DeliveryRefused as error:
+        raise click.ClickException(str(error)) from error
     finally:
         await client.close()
         writer.close()

@@ -73,9 +73,12 @@ def simulate(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Run fake stores against a hub of yours, such as a staging installation.
+    """Run fake stores and customers against a hub of yours, such as a staging installation.
 
-    The hub must run with BELLWIRE_ALLOW_TEST_ROOTS and BELLWIRE_ALLOW_PRIVATE_ADDRESSES.
+    Hub and command need the same settings, BELLWIRE_ALLOW_TEST_ROOTS=true and BELLWIRE_ALLOW_PRIVATE_ADDRESSES=true
+    among them: a project "Simulator" with its apps and webhooks is made in the hub's database. With
+    BELLWIRE_DANGEROUS_CLOCK_FILE time is virtual and --speed counts; --scenario needs that. Ends with status 0 when
+    the hub did as expected, 1 when not, 2 when it could not be tried.
     """
     from bellwire.simulator.run import simulate as run
 

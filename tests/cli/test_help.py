@@ -6,12 +6,16 @@ import click
 import pytest
 
 from bellwire.cli import main
+from bellwire.stores.registry import DECLARATIONS
 
 
 def walk(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
     yield path, command
     if isinstance(command, click.Group):
-        for name, child in command.commands.items():
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            assert child is not None
             yield from walk(child, f"{path} {name}")
 
 
@@ -61,3 +65,8 @@ ANSWERING = [path for path, command in COMMANDS.items() if not isinstance(comman
 @pytest.mark.parametrize("path", sorted(set(ANSWERING) - RUN_UNTIL_STOPPED))
 def test_commands_speak_json(path: str) -> None:
     assert any("--json" in parameter.opts for parameter in COMMANDS[path].params)
+
+
+def test_every_store_can_be_connected() -> None:
+    paths = [path for path in COMMANDS if path.startswith("bellwire app create ")]
+    assert len(paths) == len(DECLARATIONS)

@@ -35,3 +35,10 @@ def test_exit_status(tmp_path: Path) -> None:
     assert (misused.returncode, misused.stdout) == (2, "")
     assert run(tmp_path, "--version").stdout.startswith("bellwire, version ")
     assert "serve" in run(tmp_path, "--help").stdout
+
+
+def test_arguments_that_are_no_text(tmp_path: Path) -> None:
+    done = run(tmp_path, "project", "create", "caf\udce9")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "UTF-8" in done.stderr
+    assert "Traceback" not in done.stderr
