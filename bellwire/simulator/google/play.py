@@ -41,7 +41,7 @@ class FakePlay(Replacements, OneTimePurchases):
 
     @property
     def notification_url(self) -> str:
-        """Where notifications are pushed; the audience of the push tokens, too."""
+        """Where notifications are pushed."""
         return self.pusher.endpoint
 
     @notification_url.setter
@@ -57,7 +57,7 @@ class FakePlay(Replacements, OneTimePurchases):
         return {
             "config": {
                 "package_name": self.package_name,
-                "push_audience": self.pusher.audience or self.pusher.endpoint,
+                "push_audience": self.pusher.audience,
                 "push_service_account_email": PUSH_EMAIL,
                 "api_endpoint": self.base_url,
                 "token_uri": self.token_uri,

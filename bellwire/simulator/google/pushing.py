@@ -36,8 +36,8 @@ class Pusher:
         self._message_count = 0
         self.endpoint = ""
         """Where the hub listens; nothing is pushed before it is set."""
-        self.audience = ""
-        """Of the tokens; empty = the endpoint, as Pub/Sub does."""
+        self.audience = f"bellwire-{package_name}"
+        """Of the tokens. Pub/Sub takes the endpoint if none is set, but then it must be known before the app is made."""
 
     def push(self, member: dict[str, object]) -> None:
         """Publish one DeveloperNotification."""
@@ -76,5 +76,5 @@ class Pusher:
         return json.dumps({"message": message, "subscription": "projects/bellwire-demo/subscriptions/play"}).encode()
 
     def _headers(self) -> dict[str, str]:
-        token = self._identity.push_token(self.audience or self.endpoint)
+        token = self._identity.push_token(self.audience)
         return {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
