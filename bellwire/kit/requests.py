@@ -8,6 +8,7 @@ from yarl import URL
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _BAD_IN_VALUE = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+_USERINFO = re.compile(r"[^/?#]*//[^/?#]*@")
 _BAD_IN_URL = re.compile("[\x00-\x20\x7f\\\\\ud800-\udfff]")
 
 
@@ -29,7 +30,7 @@ def check_url(url: str, *, allow_http: bool) -> URL:
         raise UnusableRequest("the URL must begin with https://" + (" or http://" if allow_http else ""))
     if not parsed.raw_host or not port:
         raise UnusableRequest("the URL names no host")
-    if "@" in parsed.raw_authority:
+    if _USERINFO.match(url):
         raise UnusableRequest("the URL holds a user name or password: use a header instead")
     return parsed
 
