@@ -40,6 +40,7 @@ def detect(before: Chain, snapshot: Snapshot, context: Context) -> Detection:
     after = _renewal_switch(before, after, snapshot, found)
     after = _pending_change(before, after, found)
     _refunds(before, after, found)
+    _missed_refunds(before, after, snapshot, found)
     after = _pause(before, after, found)
     _consent(before, after, found)
     after = access_changes(after, found)
@@ -178,6 +179,24 @@ def _refunds(before: Chain, after: Chain, found: list[Emission]) -> None:
         if old is not None and period.refunded_at_ms is None and was is not None and not old.family_revoked:
             if _ran_at(after, index, was):
                 found.append(emit.refund_reversed(after, period, old, period.refund_as_of_ms))
+
+
+def _missed_refunds(before: Chain, after: Chain, snapshot: Snapshot, found: list[Emission]) -> None:
+    """R11 and R12 at once: a refund that was heard of only after it had been taken back."""
+    known = {period.period_key: period for period in before.periods}
+    facts = {fact.period_key: fact for fact in snapshot.periods}
+    for index, period in enumerate(after.periods):
+        old, fact = known.get(period.period_key), facts.get(period.period_key)
+        if old is None or fact is None or period.refunded_at_ms is not None or period.refund_count == old.refund_count:
+            continue
+        at_ms = fact.refunded_at_ms
+        if not isinstance(at_ms, int) or fact.family_revoked or not _ran_at(after, index, at_ms):
+            continue
+        gone = replace(
+            period, refunded_at_ms=at_ms, refund_micros=fact.refund_micros, refund_revokes=fact.refund_revokes
+        )
+        told = (emit.refund(after, gone), emit.refund_reversed(after, period, gone, period.refund_as_of_ms))
+        found += (replace(item, dispatch=not period.historical, historical=period.historical) for item in told)
 
 
 def _ran_at(chain: Chain, index: int, at_ms: int) -> bool:

@@ -6,7 +6,7 @@ from bellwire.engine import emission as emit
 from bellwire.engine.access import access_until_ms, has_access
 from bellwire.engine.emission import Context, Detection, Emission
 from bellwire.engine.reasons import cancel_reason, expiration_reason
-from bellwire.model.enums import CancelReason, Environment, EventType, Origin
+from bellwire.model.enums import CancelReason, Environment, EventType, Origin, PriceConsent
 from bellwire.model.facts import Snapshot
 from bellwire.model.projects import DAY_MS
 from bellwire.model.purchases import Chain
@@ -14,28 +14,14 @@ from bellwire.model.purchases import Chain
 ONE_TIME_WINDOW_MS = 30 * DAY_MS
 """One-time purchases older than this are history without any event (spec: events 7.5)."""
 
-_SAME_MOMENT_MS = 60_000
-"""How far a store's start of a chain and of its first period may lie apart; sandbox periods last some minutes."""
-
 
 def first_sight(after: Chain, snapshot: Snapshot, context: Context) -> Detection:
     """Events of a chain nobody told us of before. `after` is the merged chain; a pending purchase has none."""
     if not after.periods:
         return Detection(after=after)
-    started = snapshot.started_at_ms
-    if len(after.periods) == 1 and isinstance(started, int) and snapshot.periods[0].ordinal is None:
-        after = _not_the_first(after, started)
     if _is_live(after, context):
         return _live(after, snapshot)
     return _historical(after, snapshot, context)
-
-
-def _not_the_first(chain: Chain, started_at_ms: int) -> Chain:
-    """A lone period that began after its chain did is not the first one: its purchase is a RENEWAL."""
-    only = chain.periods[0]
-    if not chain.is_subscription or only.purchased_at_ms - started_at_ms < _SAME_MOMENT_MS:
-        return chain
-    return replace(chain, periods=(replace(only, ordinal=2),))
 
 
 def _is_live(chain: Chain, context: Context) -> bool:
@@ -46,14 +32,20 @@ def _is_live(chain: Chain, context: Context) -> bool:
 
 
 def _live(after: Chain, snapshot: Snapshot) -> Detection:
-    """R1: the purchase; the cancellation only where the store tells a time for it; the end if it is over already."""
+    """R1: the purchase; the cancellation only where the store tells a time for it; and what else is so already."""
     period = after.periods[0]
     found = [emit.purchase(after, period)]
     cancelled = snapshot.cancelled_at_ms
-    if after.auto_renew is False and isinstance(cancelled, int) and cancelled > period.purchased_at_ms:
+    if after.billing_issue_at_ms is not None:
+        after = _failed_payment(after, found)
+    elif after.auto_renew is False and isinstance(cancelled, int) and cancelled > period.purchased_at_ms:
         reason = cancel_reason(after, snapshot)
         found.append(emit.cancellation(after, period, reason, cancelled))
         after = replace(after, cancel_reason=reason, cancelled_in_period=True)
+    after = _announced(after, found)
+    if after.price_consent is PriceConsent.PENDING:
+        key = str(after.next_price_at_ms)
+        found.append(emit.simple(EventType.PRICE_INCREASE_CONSENT_REQUIRED, after, period, key, after.as_of_ms))
     if period.refunded_at_ms is not None:
         found.append(emit.refund(after, period))
     if after.is_subscription and not has_access(after, _evaluated_at(after)):
@@ -113,29 +105,40 @@ def _implied(after: Chain, snapshot: Snapshot) -> tuple[Chain, list[Emission]]:
     if not after.is_subscription:
         return after, found
     if after.billing_issue_at_ms is not None:
-        since = _not_after_end(after, after.billing_issue_at_ms)
-        found.append(emit.billing_issue(after, latest, since))
-        found.append(emit.cancellation(after, latest, CancelReason.BILLING_ERROR, since))
-        after = replace(after, cancel_reason=CancelReason.BILLING_ERROR)
+        after = _failed_payment(after, found)
     elif after.auto_renew is False and latest.refunded_at_ms is None:
         at_ms = _not_after_end(after, after.unsubscribe_detected_at_ms or after.as_of_ms)
         reason = cancel_reason(after, snapshot)
         found.append(emit.cancellation(after, latest, reason, at_ms))
         after = replace(after, cancel_reason=reason, cancelled_in_period=True)
-    target = after.auto_renew_product_id
-    if target is not None:
-        after = replace(after, change_count=1)
-        if after.auto_renew is not False:
-            found.append(emit.product_change(after, latest, target, 1, _not_after_end(after, after.as_of_ms)))
-    if after.paused or after.pause_scheduled:
-        after = replace(after, pause_sent=True)
-        at_ms = _not_after_end(after, after.as_of_ms)
-        found.append(emit.simple(EventType.SUBSCRIPTION_PAUSED, after, latest, "0", at_ms))
+    after = _announced(after, found)
     until = access_until_ms(after)
     if not after.superseded and until is not None and until <= _evaluated_at(after):
         found.append(emit.expiration(after, latest, expiration_reason(after, latest), until))
         after = replace(after, expired_event_for_period=latest.period_key)
     return after, found
+
+
+def _failed_payment(after: Chain, found: list[Emission]) -> Chain:
+    period = after.periods[-1]
+    since = _not_after_end(after, after.as_of_ms if after.billing_issue_at_ms is None else after.billing_issue_at_ms)
+    found.append(emit.billing_issue(after, period, since))
+    found.append(emit.cancellation(after, period, CancelReason.BILLING_ERROR, since))
+    return replace(after, cancel_reason=CancelReason.BILLING_ERROR)
+
+
+def _announced(after: Chain, found: list[Emission]) -> Chain:
+    """Another product or a pause to come; a product is of no interest where nothing will renew."""
+    period, at_ms = after.periods[-1], _not_after_end(after, after.as_of_ms)
+    target = after.auto_renew_product_id
+    if target is not None:
+        after = replace(after, change_count=1)
+        if after.auto_renew is not False:
+            found.append(emit.product_change(after, period, target, 1, at_ms))
+    if after.paused or after.pause_scheduled:
+        found.append(emit.simple(EventType.SUBSCRIPTION_PAUSED, after, period, "0", at_ms))
+        after = replace(after, pause_sent=True)
+    return after
 
 
 def _not_after_end(chain: Chain, at_ms: int) -> int:

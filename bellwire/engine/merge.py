@@ -15,6 +15,8 @@ from bellwire.model.purchases import Chain, Period
 T = TypeVar("T")
 
 _UNNUMBERED = 1 << 31
+_SAME_MOMENT_MS = 60_000
+"""How far a store's start of a chain and of its first period may lie apart; sandbox periods last some minutes."""
 
 
 def blank_chain(snapshot: Snapshot, *, chain_id: int, project_id: str, app_id: str | None, customer_id: int) -> Chain:
@@ -74,7 +76,8 @@ def _merge_periods(chain: Chain, snapshot: Snapshot, context: Context, *, fresh:
     periods = [changed.get(period.period_key, period) for period in chain.periods]
     for fact in new:
         earlier = [period for period in periods if _order_of(period) < _order_of(fact)]
-        periods.insert(len(earlier), _new_period(fact, snapshot, earlier, context))
+        counted = earlier[-1].ordinal + 1 if earlier else _first_ordinal(chain, fact, snapshot)
+        periods.insert(len(earlier), _new_period(fact, snapshot, earlier, context, counted=counted))
     return _number(periods)
 
 
@@ -83,10 +86,19 @@ def _order_of(period: PeriodFact | Period) -> tuple[int, int, str]:
     return (period.purchased_at_ms, _UNNUMBERED if period.ordinal is None else period.ordinal, period.period_key)
 
 
-def _new_period(fact: PeriodFact, snapshot: Snapshot, earlier: list[Period], context: Context) -> Period:
+def _first_ordinal(chain: Chain, fact: PeriodFact, snapshot: Snapshot) -> int:
+    """Number of the earliest period known: at least 2 if the chain began before it, so that it is a RENEWAL."""
+    started = _said(snapshot.started_at_ms, chain.started_at_ms)
+    if started is None or fact.ordinal is not None or snapshot.complete_history or not chain.is_subscription:
+        return 1
+    return 1 if fact.purchased_at_ms - started < _SAME_MOMENT_MS else 2
+
+
+def _new_period(
+    fact: PeriodFact, snapshot: Snapshot, earlier: list[Period], context: Context, *, counted: int
+) -> Period:
     money = amounts(fact, snapshot, earlier, app=context.app, rates=context.rates)
     refunded = None if fact.refunded_at_ms is UNSET else fact.refunded_at_ms
-    counted = earlier[-1].ordinal + 1 if earlier else 1
     return Period(
         period_key=fact.period_key,
         ordinal=max(counted, fact.ordinal or 0),
@@ -124,9 +136,21 @@ def _update_period(period: Period, fact: PeriodFact, snapshot: Snapshot, context
         after = replace(after, expires_at_ms=fact.expires_at_ms)
     if period.country is None and fact.country is not None:
         after = replace(after, country=fact.country)
+    return _update_refund(after, fact, snapshot.as_of_ms)
+
+
+def _update_refund(period: Period, fact: PeriodFact, as_of_ms: int) -> Period:
+    """Money that went back or came again, by the newest statement about it.
+
+    Hearing of a first refund only after it was taken back is counted without taking effect: both have happened.
+    """
     refunded = fact.refunded_at_ms
-    if refunded is UNSET or snapshot.as_of_ms < period.refund_as_of_ms:
-        return after
+    if refunded is UNSET:
+        return period
+    if as_of_ms < period.refund_as_of_ms:
+        missed = refunded is not None and period.refunded_at_ms is None and period.refund_count == 0
+        return replace(period, refund_count=1) if missed else period
+    after = replace(period, refund_as_of_ms=as_of_ms)
     if refunded is not None and period.refunded_at_ms is None:
         return replace(
             after,
@@ -135,19 +159,11 @@ def _update_period(period: Period, fact: PeriodFact, snapshot: Snapshot, context
             refund_revokes=fact.refund_revokes,
             family_revoked=fact.family_revoked,
             refund_count=period.refund_count + 1,
-            refund_as_of_ms=snapshot.as_of_ms,
         )
     if refunded is not None and fact.refund_revokes and not period.refund_revokes:
-        return replace(after, refund_revokes=True, refund_as_of_ms=snapshot.as_of_ms)
+        return replace(after, refund_revokes=True)
     if refunded is None and period.refunded_at_ms is not None:
-        return replace(
-            after,
-            refunded_at_ms=None,
-            refund_micros=None,
-            refund_revokes=True,
-            family_revoked=False,
-            refund_as_of_ms=snapshot.as_of_ms,
-        )
+        return replace(after, refunded_at_ms=None, refund_micros=None, refund_revokes=True, family_revoked=False)
     return after
 
 

@@ -168,3 +168,36 @@ def test_end_of_a_second_period_is_looked_for_at_once() -> None:
     world.apply(says(50, fact("P2", 50, 80)), moment_ms(50))
     now_ms = moment_ms(80) + 2 * MINUTE_MS
     assert next_check_ms(world.chain("c1"), now_ms) == now_ms + MINUTE_MS
+
+
+def test_refund_heard_of_after_it_was_taken_back_changes_nothing_but_is_told() -> None:
+    world = World()
+    world.apply(says(0, fact("P1", 0, 30, refunded_at_ms=None)), moment_ms(0))
+    world.apply(says(15, fact("P1", 0, 30, refunded_at_ms=None)), moment_ms(15))
+    late = says(12, fact("P1", 0, 30, refunded_at_ms=moment_ms(12)), ended=True)
+    records = world.apply(late, moment_ms(16))
+    assert [(record.event.type, record.event.price) for record in records] == [
+        ("CANCELLATION", -10.0),
+        ("REFUND_REVERSED", 10.0),
+    ]
+    assert world.entitlements(moment_ms(17)) == {"pro"}
+    assert world.apply(late, moment_ms(17)) == []
+
+
+def test_earlier_renewals_of_a_chain_seen_in_its_middle_are_renewals() -> None:
+    world = World()
+    for at, key, start in ((60, "P3", 60), (61, "P2", 30), (62, "P1", 0)):
+        told = says(60, fact(key, start, start + 30), started_at_ms=START_MS)
+        world.apply(told, moment_ms(at))
+    assert [(record.event.type, record.event.transaction_id) for record in world.records] == [
+        ("RENEWAL", "P3"),
+        ("RENEWAL", "P2"),
+        ("INITIAL_PURCHASE", "P1"),
+    ]
+    assert [period.ordinal for period in world.chain("c1").periods] == [1, 2, 3]
+
+
+def test_live_purchase_tells_what_was_announced_before_it_was_seen() -> None:
+    world = World()
+    first = says(0.5, fact("P1", 0, 30), auto_renew_product_id="silver", pause_scheduled=True)
+    assert sent(world.apply(first, moment_ms(0.5))) == ["PRODUCT_CHANGE", "INITIAL_PURCHASE", "SUBSCRIPTION_PAUSED"]
