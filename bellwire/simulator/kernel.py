@@ -64,7 +64,7 @@ class Kernel:
         self.notifier = Notifier(lambda: self.now_ms, self.random, time_compression=time_compression)
         self.faults = Faults()
         self.log: list[dict[str, object]] = []
-        self._appointments: list[tuple[int, int, Callable[[], None]]] = []
+        self._appointments: list[tuple[int, int, Callable[[], object]]] = []
         self._count = 0
         self._callback_ms: int | None = None
         self._stopped = False
@@ -78,7 +78,7 @@ class Kernel:
         """A seeded random UUID (version 4)."""
         return str(uuid.UUID(int=self.random.getrandbits(128), version=4))
 
-    def at(self, when_ms: int, callback: Callable[[], None]) -> None:
+    def at(self, when_ms: int, callback: Callable[[], object]) -> None:
         """Call `callback` when the virtual clock has reached `when_ms`; same time, same order as asked."""
         heapq.heappush(self._appointments, (when_ms, self._count, callback))
         self._count += 1

@@ -50,7 +50,8 @@ class Lifecycle:
     ) -> Transaction:
         """A new paid (or free) period of an existing chain, and the appointment at its end."""
         before = subscription.latest
-        if reason == "PURCHASE":
+        after_trial = before.offer is not None and before.offer.period != before.product.period
+        if reason == "PURCHASE" or after_trial:
             subscription.anchor_day = day_of_month(at_ms)
         price = offer.price_micros if offer is not None else price_micros
         transaction = Transaction(

@@ -333,6 +333,7 @@ class FakeAppStore:
         subscription = self._chain(store_key)
         latest = subscription.latest
         latest.expires_ms = (latest.expires_ms or self.kernel.now_ms) + days * DAY_MS
+        subscription.anchor_day = day_of_month(latest.expires_ms)
         self.lifecycle.schedule(subscription)
         if notify:
             self.mailer.about(subscription, "RENEWAL_EXTENDED")
@@ -359,6 +360,11 @@ class FakeAppStore:
 
     def owner_of(self, transaction_id: str, environment: str) -> Account | None:
         """The account that any of its transaction ids names, within one environment."""
+        known = self.subscriptions.get(transaction_id)
+        first = known.latest if known is not None else self.one_time.get(transaction_id)
+        if first is not None:  # an original id: no need to look through everybody's renewals
+            owner = self.accounts[first.account]
+            return owner if owner.environment == environment else None
         if transaction_id not in self._owners:
             for account in self.accounts.values():
                 self._owners.update((item.id, account.id) for item in account.transactions())

@@ -1,0 +1,256 @@
+"""Forged, foreign and broken notifications: nothing of them is accepted (spec: stores 13.3 h, 2.2, 1.3)."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import jwt
+import msgspec
+import pytest
+from appstoreserverlibrary.signed_data_verifier import VerificationException, VerificationStatus
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bellwire.kit.http import Answer
+from bellwire.model.projects import App
+from bellwire.simulator.apple import FakeAppStore
+from bellwire.simulator.apple.certificates import Authority, Marks
+from bellwire.stores.apple import AppleAdapter
+from bellwire.stores.apple.verify import refusal
+from bellwire.stores.base import Rejected, StoreUnavailable
+from tests.stores.apple.connected import BUNDLE_ID, START_MS, make_app, make_store, payload_of
+
+Payload = dict[str, Any]
+
+
+class NoNetwork:
+    """Verification asks nobody."""
+
+    async def request(self, *_args: object, **_kwargs: object) -> Answer:
+        raise AssertionError("a request was made")
+
+
+STORE = make_store()
+STORE.purchase("pro_monthly")
+GENUINE = STORE.mailer.memory[0].signed_payload
+APP = make_app(STORE)
+ADAPTER = AppleAdapter(NoNetwork(), allow_test_roots=True)
+
+
+def body(signed: str) -> bytes:
+    return msgspec.json.encode({"signedPayload": signed})
+
+
+def check(raw: bytes, *, app: App = APP, adapter: AppleAdapter = ADAPTER) -> None:
+    asyncio.run(adapter.verify(app, {}, raw, now_ms=START_MS))
+
+
+def refused(raw: bytes, *, app: App = APP, adapter: AppleAdapter = ADAPTER) -> str:
+    """The reason of the refusal, which is the sender's fault: 400."""
+    with pytest.raises(Rejected) as caught:
+        check(raw, app=app, adapter=adapter)
+    assert caught.value.status == 400
+    return caught.value.reason
+
+
+def changed(change: Callable[[Payload], None], authority: Authority = STORE.authority) -> bytes:
+    """The genuine notification with another content, signed again."""
+    payload = payload_of(GENUINE)
+    change(payload)
+    return body(authority.sign(payload))
+
+
+def nested(part: str, change: Callable[[Payload], None], authority: Authority = STORE.authority) -> bytes:
+    """The genuine notification with another transaction or renewal info inside, all signed."""
+
+    def replace(payload: Payload) -> None:
+        inner = payload_of(payload["data"][part])
+        change(inner)
+        payload["data"][part] = authority.sign(inner)
+
+    return changed(replace)
+
+
+def resigned(header: Payload, *, payload: Payload | None = None, key: Any = None, alg: str = "ES256") -> bytes:
+    """The genuine payload under another header."""
+    content = payload_of(GENUINE) if payload is None else payload
+    return body(jwt.encode(content, key or STORE.authority.leaf_key, alg, headers=header))
+
+
+def test_genuine_passes() -> None:
+    check(body(GENUINE))
+
+
+@pytest.mark.parametrize("marks", [Marks.NO_LEAF, Marks.NO_INTERMEDIATE])
+def test_chain_without_apples_marks(marks: Marks) -> None:
+    authority = Authority(seed=1, marks=marks)
+    assert "not signed by Apple" in refused(changed(lambda _: None, authority))
+
+
+def test_chain_of_another_root() -> None:
+    assert "not signed by Apple" in refused(changed(lambda _: None, Authority(seed=2)))
+
+
+def test_another_chain_with_our_root_put_beside_it() -> None:
+    stranger = Authority(seed=2)
+    x5c = [*stranger.x5c[:2], STORE.authority.x5c[2]]
+    assert "not signed by Apple" in refused(resigned({"x5c": x5c}, key=stranger.leaf_key))
+
+
+def test_our_chain_with_another_key() -> None:
+    check(body(GENUINE))  # the chain is remembered now
+    assert "not signed by Apple" in refused(resigned({"x5c": STORE.authority.x5c}, key=Authority(seed=2).leaf_key))
+
+
+def test_real_root_refuses_the_fakes_chain() -> None:
+    strict = AppleAdapter(NoNetwork(), allow_test_roots=False)
+    assert "not signed by Apple" in refused(body(GENUINE), adapter=strict)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 4])
+def test_chain_of_another_length(count: int) -> None:
+    x5c = [*STORE.authority.x5c, STORE.authority.x5c[0]][:count]
+    refused(resigned({"x5c": x5c}))
+
+
+def test_chain_in_another_order() -> None:
+    refused(resigned({"x5c": STORE.authority.x5c[::-1]}))
+
+
+@pytest.mark.parametrize("x5c", [None, "", [1, 2, 3], ["!", "!", "!"], ["AAAA", "AAAA", "AAAA"]])
+def test_chain_that_is_none(x5c: object) -> None:
+    refused(resigned({"x5c": x5c}))
+
+
+def test_algorithm_none() -> None:
+    refused(body(jwt.encode(payload_of(GENUINE), "", "none", headers={"x5c": STORE.authority.x5c})))
+
+
+def test_algorithm_hs256_keyed_with_the_public_key() -> None:
+    point = STORE.authority.leaf_key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    refused(resigned({"x5c": STORE.authority.x5c}, alg="HS256", key=point))
+
+
+@pytest.mark.parametrize("environment", ["Xcode", "LocalTesting", "production", "", None, 7])
+def test_environments_that_nobody_signs_for(environment: object) -> None:
+    def change(payload: Payload) -> None:
+        payload["data"]["environment"] = environment
+
+    refused(changed(change))
+    unsigned = jwt.encode(payload_of(changed_payload(change)), "", "none")
+    refused(body(unsigned))
+
+
+def changed_payload(change: Callable[[Payload], None]) -> str:
+    return str(json.loads(changed(change))["signedPayload"])
+
+
+@pytest.mark.parametrize("part", ["signedTransactionInfo", "signedRenewalInfo"])
+@pytest.mark.parametrize("environment", ["Xcode", "LocalTesting", "Sandbox"])
+def test_inner_part_of_another_environment(part: str, environment: str) -> None:
+    assert "another environment" in refused(nested(part, lambda inner: inner.update(environment=environment)))
+
+
+def test_inner_transaction_of_another_bundle() -> None:
+    reason = refused(nested("signedTransactionInfo", lambda inner: inner.update(bundleId="com.other.app")))
+    assert reason == "the transaction belongs to another app"
+
+
+@pytest.mark.parametrize("part", ["signedTransactionInfo", "signedRenewalInfo"])
+def test_inner_part_of_another_root(part: str) -> None:
+    assert "not signed by Apple" in refused(nested(part, lambda _: None, Authority(seed=2)))
+
+
+@pytest.mark.parametrize("part", ["signedTransactionInfo", "signedRenewalInfo"])
+@pytest.mark.parametrize("text", ["", "x", "a.b.c", "e30.e30."])
+def test_inner_part_that_is_no_jws(part: str, text: str) -> None:
+    refused(changed(lambda payload: payload["data"].update({part: text})))
+
+
+def test_date_at_which_the_chain_is_not_valid() -> None:
+    check(body(GENUINE))  # the chain is remembered now
+    for signed_ms in (0, 1_300_000_000_000, 2_600_000_000_000):
+        refused(changed(lambda payload, at=signed_ms: payload.update(signedDate=at)))
+
+
+@pytest.mark.parametrize("change", [{"bundleId": "com.other.app"}, {"appAppleId": 99}, {"bundleId": BUNDLE_ID.upper()}])
+def test_another_app_that_is_correctly_signed_is_answered_and_ignored(change: Payload) -> None:
+    raw = changed(lambda payload: payload["data"].update(change))
+    check(raw)
+    found = ADAPTER.decode(APP, raw)
+    assert found.ignored is not None
+    assert "another app" in found.ignored
+    assert not found.snapshots
+    assert not found.store_keys
+
+
+def test_another_app_that_is_not_correctly_signed() -> None:
+    refused(changed(lambda payload: payload["data"].update(bundleId="com.other.app"), Authority(seed=2)))
+
+
+def test_production_cannot_be_checked_without_the_apple_id() -> None:
+    with pytest.raises(StoreUnavailable, match="Apple ID"):
+        check(body(GENUINE), app=make_app(STORE, app_apple_id=None))
+
+
+def test_settings_that_cannot_be_used_are_not_the_senders_fault() -> None:
+    with pytest.raises(StoreUnavailable, match="settings"):
+        check(body(GENUINE), app=make_app(STORE, bundle_id=7))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"{}",
+        b"\x00\xff",
+        b'{"signedPayload":null}',
+        b'{"signedPayload":7}',
+        b'{"signedPayload":""}',
+        b'{"signedPayload":"a.b"}',
+        b'{"signedPayload":"a.\\u0000.c"}',
+        b'{"signedPayload":"a.\\ud800.c"}',
+        b'{"signedPayload":"a.W10.c"}',
+        b'{"signedPayload":"a.bnVsbA.c"}',
+        b"[" * 10_000,
+    ],
+)
+def test_body_that_is_no_notification(raw: bytes) -> None:
+    refused(raw)
+
+
+def test_version_1_notifications_are_told_what_to_do() -> None:
+    assert "Version 2" in refused(b'{"notification_type":"DID_RENEW","password":"x"}')
+
+
+def test_notification_without_an_id() -> None:
+    raw = changed(lambda payload: payload.pop("notificationUUID"))
+    with pytest.raises(Rejected):
+        ADAPTER.decode(APP, raw)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_no_changed_character_passes(data: st.DataObject) -> None:
+    signed_part = GENUINE.rindex(".")
+    at = data.draw(st.integers(0, signed_part - 1))
+    other = data.draw(st.sampled_from("ABCxyz019-_.").filter(lambda letter: letter != GENUINE[at]))
+    refused(body(GENUINE[:at] + other + GENUINE[at + 1 :]))
+
+
+def test_certificate_status_that_cannot_be_asked_is_no_refusal() -> None:
+    error = VerificationException(VerificationStatus.RETRYABLE_VERIFICATION_FAILURE)
+    assert isinstance(refusal(error, "notification"), StoreUnavailable)
+
+
+def test_another_store_with_the_same_root_cannot_speak_for_this_app() -> None:
+    """Two apps of one developer: what is true of one is nothing to the other."""
+    other: FakeAppStore = make_store(bundle_id="com.example.other")
+    other.purchase("pro_monthly")
+    raw = body(other.mailer.memory[0].signed_payload)
+    check(raw)
+    assert ADAPTER.decode(APP, raw).ignored is not None
