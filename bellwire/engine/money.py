@@ -103,7 +103,7 @@ def nominal_commission_ppm(
             small = app is not None and _in_window(
                 fact.purchased_at_ms, app.small_business_from_ms, app.small_business_until_ms
             )
-            return 150_000 if small or _paid_days(earlier) >= 365 else 300_000
+            return 150_000 if small or _paid_days(earlier, fact.purchased_at_ms) >= 365 else 300_000
         case Store.PLAY_STORE:
             return 150_000
         case Store.AMAZON:
@@ -120,8 +120,8 @@ def _in_window(at_ms: int, from_ms: int | None, until_ms: int | None) -> bool:
     return from_ms is not None and from_ms <= at_ms and (until_ms is None or at_ms < until_ms)
 
 
-def _paid_days(earlier: Sequence[Period]) -> int:
-    """Days of paid service so far; a gap of more than 60 days starts the count again (spec: stores 2.9)."""
+def _paid_days(earlier: Sequence[Period], at_ms: int) -> int:
+    """Days of paid service before `at_ms`; a gap of more than 60 days starts the count again (spec: stores 2.9)."""
     days, end = 0, None
     for period in earlier:
         if end is not None and period.purchased_at_ms - end > 60 * DAY_MS:
@@ -130,7 +130,7 @@ def _paid_days(earlier: Sequence[Period]) -> int:
             end = period.expires_at_ms
             if period.period_type is not PeriodType.TRIAL and period.refunded_at_ms is None:
                 days += (period.expires_at_ms - period.purchased_at_ms) // DAY_MS
-    return days
+    return 0 if end is not None and at_ms - end > 60 * DAY_MS else days
 
 
 def wire_amount(micros: int | None) -> float | None:
