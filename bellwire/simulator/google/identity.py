@@ -4,6 +4,7 @@ import json
 import secrets
 import time
 from collections.abc import Mapping
+from functools import cached_property
 
 import jwt
 from cryptography.hazmat.primitives import serialization
@@ -32,15 +33,20 @@ class GrantRefused(Exception):
 
 
 class Identity:
-    """The service account's key, the push signer's keys, and the access tokens that are out."""
+    """The service account's key, the push signer's keys, and the access tokens that are out.
+
+    Keys take a while to make, so they are made when first needed.
+    """
 
     def __init__(self) -> None:
-        self._account_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._account_key_id = secrets.token_hex(20)
         self._push_keys: dict[str, rsa.RSAPrivateKey] = {}
         self._signing_kid = ""
         self._access_tokens: dict[str, float] = {}
-        self.rotate_push_key()
+
+    @cached_property
+    def _account_key(self) -> rsa.RSAPrivateKey:
+        return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
     def service_account_json(self, token_uri: str) -> str:
         """The key file that an operator would download."""
@@ -102,6 +108,7 @@ class Identity:
 
     def jwks(self) -> dict[str, object]:
         """The published keys."""
+        self._signing_key()
         keys: list[dict[str, object]] = []
         for kid, key in self._push_keys.items():
             numbers = RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
@@ -121,5 +128,10 @@ class Identity:
             "iat": now,
             "exp": now + TOKEN_LIFE_S,
         }
-        key = self._push_keys[self._signing_kid]
+        key = self._signing_key()
         return jwt.encode(claims | changes, key, algorithm="RS256", headers={"kid": self._signing_kid})
+
+    def _signing_key(self) -> rsa.RSAPrivateKey:
+        if not self._push_keys:
+            self.rotate_push_key()
+        return self._push_keys[self._signing_kid]

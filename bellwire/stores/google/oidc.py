@@ -60,6 +60,8 @@ class SigningKeys:
             keys = _decode_keys(answer.body)
         except (msgspec.DecodeError, jwt.PyJWTError, ValueError) as error:
             raise StoreUnavailable("Google's public keys cannot be read") from error
+        if not keys:
+            raise StoreUnavailable("Google's public keys are none")
         return _KeySet(keys, self._now_s(), float(age.group(1)) if age else DEFAULT_MAX_AGE_S)
 
 
@@ -68,7 +70,8 @@ def _decode_keys(body: bytes) -> dict[str, RSAPublicKey]:
     document = msgspec.json.decode(body, type=dict[str, object])
     if "keys" in document:
         entries = msgspec.convert(document["keys"], list[dict[str, object]])
-        loaded = [(str(e["kid"]), jwt.PyJWK(e, algorithm="RS256").key) for e in entries if e.get("kty") == "RSA"]
+        usable = [entry for entry in entries if entry.get("kty") == "RSA" and "kid" in entry]
+        loaded = [(str(entry["kid"]), jwt.PyJWK(entry, algorithm="RS256").key) for entry in usable]
     else:
         loaded = [(kid, load_pem_x509_certificate(str(pem).encode()).public_key()) for kid, pem in document.items()]
     return {kid: key for kid, key in loaded if isinstance(key, RSAPublicKey)}

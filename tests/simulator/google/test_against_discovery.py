@@ -104,9 +104,11 @@ def test_googles_own_client_can_work_with_the_fake() -> None:
         play = bench.play
         monthly = play.purchase("pro:monthly", account_id="abc")
         coins = play.buy("coins_100", quantity=2)
+        coins_order = play.one_time[coins].order_id
+        assert coins_order is not None
         official = Official(bench)
         try:
-            await asyncio.to_thread(_drive, official, monthly, coins, play.one_time[coins].order_id)
+            await asyncio.to_thread(_drive, official, monthly, coins, coins_order)
         finally:
             official.api.close()
         assert play.subscriptions[monthly].state == "EXPIRED"

@@ -37,7 +37,8 @@ def test_story_leads_to_its_events(name: str) -> None:
 async def _live(bench: PlayBench, world: World, app: App) -> None:
     """What a hub does with the pushes that have come."""
     await bench.kernel.flush()
-    pushes, bench.pushes = bench.pushes, []
+    pushes = list(bench.pushes)
+    bench.pushes.clear()
     for headers, raw in pushes:
         await bench.adapter.verify(app, headers, raw, now_ms=bench.clock.now_ms())
         notification = bench.adapter.decode(app, raw)
