@@ -51,6 +51,7 @@ class LaneClaim(msgspec.Struct, frozen=True, kw_only=True):
 
 _Row = sa.Row[*tuple[object, ...]]
 
+_UNHEARD_OF_MS = 250
 _NEVER_YOUNG_MS = 2**62
 _ALWAYS_YOUNG_MS = -1
 
@@ -119,7 +120,12 @@ def _earliest(*conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
 
 
 _EARLIEST = (
-    sa.select(integrations.c.id, _earliest().label("due"), _earliest(outbox.c.attempt > _ZERO).label("retry"))
+    sa.select(
+        integrations.c.id,
+        integrations.c.deleted_at_ms.is_not(None).label("deleted"),
+        _earliest().label("due"),
+        _earliest(outbox.c.attempt > _ZERO).label("retry"),
+    )
 ).subquery()
 _LANES = sa.select(_EARLIEST).where(_EARLIEST.c.due.is_not(None))
 """Every lane with waiting rows: its earliest due time, and that of its retries. One index seek each."""
@@ -151,19 +157,22 @@ def claim_due(
     connection: sa.Connection,
     rooms: Mapping[str, LaneRoom],
     *,
-    stray: LaneRoom,
+    room_of_deleted: LaneRoom,
     now_ms: int,
     fence: Fence,
     lease_until_ms: int,
 ) -> dict[str, LaneClaim]:
-    """Take what is due in all lanes, each up to its room; lanes that are not in `rooms` (deleted) get `stray`.
+    """Take what is due in all lanes, each up to its room.
 
-    Lanes without waiting rows are not in the answer; a lane without room is, and gets nothing.
+    Lanes without waiting rows are not in the answer. A lane without room is, and gets nothing; so does one that is
+    neither in `rooms` nor deleted: the caller has not heard of it yet.
     """
     claims: dict[str, LaneClaim] = {}
-    for lane, due, retry in connection.execute(_LANES):
-        room = rooms.get(lane, stray)
-        if due > now_ms:
+    for lane, deleted, due, retry in connection.execute(_LANES):
+        room = room_of_deleted if deleted else rooms.get(lane)
+        if room is None:
+            claims[lane] = LaneClaim(rows=[], full=False, next_at_ms=now_ms + _UNHEARD_OF_MS)
+        elif due > now_ms:
             claims[lane] = LaneClaim(rows=[], full=False, next_at_ms=due)
         elif room.rows <= 0:
             claims[lane] = LaneClaim(rows=[], full=True, next_at_ms=None)

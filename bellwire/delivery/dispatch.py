@@ -1,0 +1,81 @@
+"""From a claimed row to what becomes of it: whom it goes to, whether it goes at all, and when again if it fails."""
+
+import random
+
+import structlog
+from msgspec.structs import replace
+
+from bellwire.db.config import ConfigCache
+from bellwire.db.outbox import Held
+from bellwire.db.outbox_claim import Claimed
+from bellwire.delivery.classify import verdict
+from bellwire.delivery.schedule import retry_delay_ms
+from bellwire.delivery.send import Attempted, HTTPCaller, attempt, unsent
+from bellwire.delivery.target import Target, Targets, Unusable
+from bellwire.delivery.turn import Ended
+from bellwire.destinations.base import Outcome
+from bellwire.destinations.registry import DESTINATIONS
+from bellwire.model.projects import Integration
+
+log = structlog.get_logger()
+
+_FALLBACK_SCHEDULE = "extended"
+
+
+class Dispatcher:
+    """Attempts rows with the configuration of the moment: a changed address or secret counts for what waits, too."""
+
+    def __init__(self, config: ConfigCache, client: HTTPCaller, *, timeout_s: float) -> None:
+        self._config = config
+        self._client = client
+        self._timeout_s = timeout_s
+        self._targets = Targets(DESTINATIONS)
+
+    def target_of(self, integration: Integration) -> Target | Unusable:
+        """What this integration sends with."""
+        return self._targets.of(integration)
+
+    async def deliver(self, row: Claimed) -> Ended:
+        """Attempt a row, or skip it with a reason; raises nothing but cancellation."""
+        trigger = "manual" if row.manual else "automatic"
+        integration = self._config.current().integrations.get(row.integration_id)
+        if integration is None:
+            return skipped(row, "the integration was deleted")
+        if not integration.enabled:
+            return skipped(row, "the integration is switched off")
+        target = self.target_of(integration)
+        if isinstance(target, Unusable):
+            return _ended(row, unsent(row, trigger, verdict(Outcome.MISCONFIGURED, target.reason)), _FALLBACK_SCHEDULE)
+        return _ended(row, await self.attempt(target, row, trigger), target.schedule)
+
+    async def attempt(self, target: Target, row: Claimed, trigger: str) -> Attempted:
+        """One attempt; a fault of our own is one that failed, and is in the log."""
+        try:
+            return await attempt(target, row, trigger=trigger, client=self._client, timeout_s=self._timeout_s)
+        except Exception:
+            log.exception("delivery.failed", integration_id=row.integration_id, event_id=row.event_id)
+            return unsent(row, trigger, verdict(Outcome.RETRY, "internal error: the server's log has the cause"))
+
+
+def skipped(row: Claimed, reason: str) -> Ended:
+    """A row that will not be sent; `reason` is shown."""
+    trigger = "manual" if row.manual else "automatic"
+    return _ended(row, unsent(row, trigger, verdict(Outcome.SKIPPED, reason)), _FALLBACK_SCHEDULE)
+
+
+def _ended(row: Claimed, attempted: Attempted, schedule: str) -> Ended:
+    """The attempt with what its automatic schedule has next; after a manual one the database knows (`run_turns`)."""
+    record = attempted.record
+    settled = attempted.verdict.settled
+    if not settled and record.trigger == "automatic":
+        delay_ms = None
+        if attempted.verdict.retried:
+            delay_ms = retry_delay_ms(
+                schedule,
+                record.attempt,
+                retry_after_s=attempted.retry_after_s,
+                jitter=random.random(),  # noqa: S311  # spreads load, guards nothing
+            )
+        due_at_ms = None if delay_ms is None else attempted.ended_at_ms + delay_ms
+        record = replace(record, next_attempt_at_ms=due_at_ms, parked=due_at_ms is None)
+    return Ended(held=Held(row.id, row.fence), record=record, settled=settled)

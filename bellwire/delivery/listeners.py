@@ -1,0 +1,56 @@
+"""Who hears of attempts once they are written down: the log, and live pages."""
+
+import asyncio
+
+import structlog
+
+from bellwire.delivery.turn import Turn, TurnResult
+
+log = structlog.get_logger()
+
+_BACKLOG = 100
+
+
+class Listeners:
+    """Queues of those who want to be woken."""
+
+    def __init__(self) -> None:
+        self._queues: set[asyncio.Queue[int]] = set()
+
+    def subscribe(self) -> asyncio.Queue[int]:
+        queue: asyncio.Queue[int] = asyncio.Queue(_BACKLOG)
+        self._queues.add(queue)
+        return queue
+
+    def unsubscribe(self, queue: asyncio.Queue[int]) -> None:
+        self._queues.discard(queue)
+
+    def tell(self, attempt_id: int) -> None:
+        """Wake everybody; a queue that nobody reads is told no more once it is full."""
+        for queue in self._queues:
+            if not queue.full():
+                queue.put_nowait(attempt_id)
+
+    def note(self, turn: Turn, result: TurnResult) -> None:
+        """What a turn brought, after its commit."""
+        if result.expired:
+            log.warning("lease.expired", rows=result.expired)
+        if result.last_attempt_id is not None:
+            self.tell(result.last_attempt_id)
+        for ended in turn.ended:
+            record = ended.record
+            say = log.debug if ended.settled else log.info
+            say(
+                "delivery.attempted",
+                project_id=record.project_id,
+                integration_id=record.integration_id,
+                event_id=record.event_id,
+                event_type=record.event_type,
+                attempt=record.attempt,
+                trigger=record.trigger,
+                outcome=record.outcome,
+                status=record.status_code,
+                error=record.error,
+                duration_ms=record.duration_ms,
+                next_attempt_at_ms=record.next_attempt_at_ms,
+            )

@@ -1,0 +1,231 @@
+"""The loop between outbox and wire: each turn writes down what ended and takes what is due, in one transaction.
+
+Turns follow each other as fast as the committer goes while something ends, so that under load one turn settles and
+claims many rows; an idle hub sleeps until a commit brings work or something falls due.
+"""
+
+import asyncio
+
+import sqlalchemy as sa
+import structlog
+from msgspec.structs import replace
+
+from bellwire.db.config import ConfigCache
+from bellwire.db.outbox import Fence, Held, enqueues_of_this_process, release_expired
+from bellwire.db.outbox_claim import Claimed, LaneClaim, LaneRoom
+from bellwire.db.writer import Writer, WriterClosed
+from bellwire.delivery.dispatch import Dispatcher, skipped
+from bellwire.delivery.lanes import Lane
+from bellwire.delivery.listeners import Listeners
+from bellwire.delivery.senders import Senders
+from bellwire.delivery.turn import Ended, Turn, run_turns
+from bellwire.kit.clock import SystemClock
+from bellwire.kit.ids import new_row_id
+
+log = structlog.get_logger()
+
+now_ms = SystemClock().now_ms
+"""Transport lives in real time, whatever time the shop's events have."""
+
+STOP_GRACE_S = 3.0
+"""How long a stop waits for answers that are on their way; what is cut off then is sent again after the next start."""
+_LEASE_MARGIN_MS = 10_000
+_EXPIRY_EVERY_MS = 30_000
+_POLL_MS = 1_000
+"""Where other processes write to the same database, their commits are seen by looking."""
+_TROUBLE_PAUSE_S = 1.0
+_ROOM_OF_DELETED = LaneRoom(rows=500, retries=500, order_wait_ms=0)
+
+
+class Pump:
+    """One per process. `alone`: no other process delivers from this database."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        config: ConfigCache,
+        dispatcher: Dispatcher,
+        listeners: Listeners,
+        *,
+        timeout_s: float,
+        limit: int,
+        alone: bool,
+    ) -> None:
+        self._writer = writer
+        self._config = config
+        self._dispatcher = dispatcher
+        self._listeners = listeners
+        self._must_last_ms = int(timeout_s * 1000) + _LEASE_MARGIN_MS
+        self._alone = alone
+        self._senders = Senders(self._send, limit=limit)
+        self._lanes: dict[str, Lane] = {}
+        self._ended: list[Ended] = []
+        self._released: list[Held] = []
+        self._by_hand: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping = False
+        self._event = asyncio.Event()
+        self._seen_enqueues = -1
+        self._next_at_ms: int | None = None
+        self._next_expiry_ms = 0
+
+    @property
+    def running(self) -> bool:
+        return self._loop is not None and not self._stopping
+
+    async def run(self) -> None:
+        """Deliver until `stop`. At the end rows that were taken and not attempted are given back."""
+        self._loop = asyncio.get_running_loop()
+        self._writer.on_commit(self.wake)
+        try:
+            if self._alone:
+                await self._writer.change(lambda connection: release_expired(connection, now_ms=None))
+            while not self._stopping:
+                await self._turn()
+                await self._sleep()
+        finally:
+            await self._wind_down()
+            self._loop = None
+
+    def stop(self) -> None:
+        """End `run`; call it in the loop's thread."""
+        self._stopping = True
+        self._event.set()
+
+    def wake(self) -> None:
+        """Something was committed: look if it brought work. Callable from any thread, at any time."""
+        enqueues = enqueues_of_this_process()
+        if enqueues != self._seen_enqueues and self._loop is not None and not self._loop.is_closed():
+            self._seen_enqueues = enqueues
+            self._loop.call_soon_threadsafe(self._event.set)
+
+    def lease(self) -> tuple[Fence, int]:
+        """A fresh fence, and until when rows taken with it are held: time to wait for a slot and then to be sent."""
+        return Fence(new_row_id()), now_ms() + 2 * self._must_last_ms + 4 * _LEASE_MARGIN_MS
+
+    def send_now(self, row: Claimed) -> None:
+        """Send a row that was taken by hand, past its lane's queue and concurrency."""
+        task = asyncio.create_task(self._dispatch(row))
+        self._by_hand.add(task)
+        task.add_done_callback(self._by_hand.discard)
+
+    async def _sleep(self) -> None:
+        """Until something ended, was enqueued, or falls due."""
+        due_ms = self._next_expiry_ms if self._next_at_ms is None else min(self._next_at_ms, self._next_expiry_ms)
+        present_ms = now_ms()
+        if not self._alone:
+            due_ms = min(due_ms, present_ms + _POLL_MS)
+        timer = asyncio.get_running_loop().call_later(max(0, due_ms - present_ms) / 1000, self._event.set)
+        try:
+            await self._event.wait()
+        finally:
+            timer.cancel()
+            self._event.clear()
+
+    async def _turn(self) -> None:
+        self._follow_config()
+        present_ms = now_ms()
+        fence, lease_until_ms = self.lease()
+        turn = replace(
+            self._settlement(),
+            rooms={lane_id: lane.room() for lane_id, lane in self._lanes.items()},
+            room_of_deleted=_ROOM_OF_DELETED,
+            fence=fence,
+            lease_until_ms=lease_until_ms,
+            expire_leases=present_ms >= self._next_expiry_ms,
+        )
+        try:
+            result = await self._writer.write(run_turns, turn)
+        except WriterClosed:
+            self.stop()
+        except Exception:
+            log.exception("delivery.turn_failed", ended=len(turn.ended))
+            await self._save_one_by_one(turn)
+            await asyncio.sleep(_TROUBLE_PAUSE_S)
+            self._event.set()
+        else:
+            if turn.expire_leases:
+                self._next_expiry_ms = present_ms + _EXPIRY_EVERY_MS
+            self._listeners.note(turn, result)
+            self._take(result.claims)
+
+    def _settlement(self) -> Turn:
+        """A turn with everything that ended so far."""
+        turn = Turn(now_ms=now_ms(), ended=self._ended, released=self._released)
+        self._ended = list[Ended]()
+        self._released = list[Held]()
+        return turn
+
+    async def _save_one_by_one(self, turn: Turn) -> None:
+        """A record that the database refuses must not hold up the others: it is left out, and its row comes again when
+        the lease runs out. While the database itself is in trouble everything is kept for the next turn."""
+        self._released += turn.released
+        for ended in turn.ended:
+            try:
+                await self._writer.write(run_turns, Turn(now_ms=turn.now_ms, ended=[ended]))
+            except sa.exc.OperationalError:
+                self._ended.append(ended)
+            except Exception:
+                record = ended.record
+                log.exception("attempt.not_recorded", event_id=record.event_id, integration_id=record.integration_id)
+
+    def _follow_config(self) -> None:
+        """Lanes of new integrations come, lanes of deleted ones go when they are empty."""
+        present = self._config.current().integrations
+        for integration in present.values():
+            lane = self._lanes.get(integration.id)
+            if lane is None:
+                self._lanes[integration.id] = Lane(integration)
+            else:
+                lane.integration = integration
+        for lane in [lane for lane in self._lanes.values() if lane.integration.id not in present and not lane.held]:
+            del self._lanes[lane.integration.id]
+
+    def _take(self, claims: dict[str, LaneClaim]) -> None:
+        self._next_at_ms = min((one.next_at_ms for one in claims.values() if one.next_at_ms is not None), default=None)
+        for lane_id, claim in claims.items():
+            lane = self._lanes.get(lane_id)
+            if lane is None:
+                for row in claim.rows:
+                    self._end(skipped(row, "the integration was deleted"))
+            elif claim.rows:
+                lane.take(claim.rows)
+                self._senders.feed(lane)
+
+    async def _send(self, row: Claimed) -> None:
+        """Called by a sender when the row has its slot on the wire."""
+        if self._stopping or row.lease_until_ms - now_ms() < self._must_last_ms:
+            self._give_back(row)
+        else:
+            await self._dispatch(row)
+
+    async def _dispatch(self, row: Claimed) -> None:
+        try:
+            self._end(await self._dispatcher.deliver(row))
+        except asyncio.CancelledError:
+            self._give_back(row)
+            raise
+
+    def _end(self, ended: Ended) -> None:
+        self._ended.append(ended)
+        self._event.set()
+
+    def _give_back(self, row: Claimed) -> None:
+        """Cancellation is no attempt: the row is due again as it was."""
+        self._released.append(Held(row.id, row.fence))
+        self._event.set()
+
+    async def _wind_down(self) -> None:
+        self._stopping = True
+        for lane in self._lanes.values():
+            for row in lane.drain():
+                self._give_back(row)
+        await self._senders.drain(STOP_GRACE_S)
+        for task in self._by_hand:
+            task.cancel()
+        await asyncio.gather(*self._by_hand, return_exceptions=True)
+        turn = self._settlement()
+        try:
+            self._listeners.note(turn, await self._writer.write(run_turns, turn))
+        except WriterClosed:
+            log.warning("delivery.stopped_late", ended=len(turn.ended), held=len(turn.released))

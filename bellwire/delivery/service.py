@@ -1,0 +1,152 @@
+"""Delivery as the rest of the hub sees it: it runs, it can be asked for a retry or a test, and it tells of attempts.
+
+Nothing is lost when the process dies at any moment: a row stays in the outbox until its outcome is committed, and one
+that was on its way comes back when its lease runs out (or at the next start, where only one process can be).
+"""
+
+import asyncio
+
+import sqlalchemy as sa
+
+from bellwire.db.attempts import NO_EVENT_SEQ, append_attempt
+from bellwire.db.config import ConfigCache
+from bellwire.db.outbox import Fence, requeue
+from bellwire.db.outbox_claim import Claimed, load_claimed
+from bellwire.db.writer import Writer
+from bellwire.delivery.dispatch import Dispatcher
+from bellwire.delivery.listeners import Listeners
+from bellwire.delivery.pump import Pump, now_ms
+from bellwire.delivery.sample import sample_event
+from bellwire.delivery.send import HTTPCaller, encode_event
+from bellwire.delivery.target import Unusable
+from bellwire.model.projects import Integration
+from bellwire.settings import Settings
+
+
+class DeliveryRefused(Exception):
+    """There is nothing to send, or nobody to send it to; the message says why."""
+
+
+class Delivery:
+    """One per process, on one event loop."""
+
+    def __init__(
+        self, engine: sa.Engine, writer: Writer, config: ConfigCache, client: HTTPCaller, settings: Settings
+    ) -> None:
+        self._writer = writer
+        self._config = config
+        self._dispatcher = Dispatcher(config, client, timeout_s=settings.delivery_timeout_s)
+        self._listeners = Listeners()
+        self._pump = Pump(
+            writer,
+            config,
+            self._dispatcher,
+            self._listeners,
+            timeout_s=settings.delivery_timeout_s,
+            limit=settings.delivery_concurrency,
+            alone=engine.dialect.name == "sqlite",
+        )
+
+    async def run(self) -> None:
+        """Deliver until `stop`; then rows that were taken and not attempted are given back."""
+        await self._pump.run()
+
+    def stop(self) -> None:
+        """End `run`; call it in the loop's thread."""
+        self._pump.stop()
+
+    def wake(self) -> None:
+        """Something was committed. Callable from any thread; `run` also asks the committer for it."""
+        self._pump.wake()
+
+    def subscribe(self) -> asyncio.Queue[int]:
+        """A queue that gets ids of new attempts, of each batch the highest: a wake-up, the table has the data."""
+        return self._listeners.subscribe()
+
+    def unsubscribe(self, queue: asyncio.Queue[int]) -> None:
+        """Tell this queue no more."""
+        self._listeners.unsubscribe(queue)
+
+    async def retry(self, project_id: str, integration_id: str, event_seq: int) -> None:
+        """Send an event again at once, whatever became of it. Returns when the request is on its way.
+
+        If it fails the automatic schedule goes on as it was; success stops it. A delivery that is on the wire right
+        now is left alone: it is the attempt that is asked for. In a process that does not deliver, the next one that
+        does takes it. Raises DeliveryRefused.
+        """
+        integration = self._known(project_id, integration_id)
+        if not integration.enabled:
+            raise DeliveryRefused("the integration is switched off")
+        try:
+            if self._pump.running:
+                row = await self._writer.change(lambda connection: self._take(connection, integration, event_seq))
+                if row is not None:
+                    self._pump.send_now(row)
+            else:
+                await self._writer.change(lambda connection: self._requeue(connection, integration, event_seq))
+        except LookupError as error:
+            raise DeliveryRefused("this event is not kept, so it can not be sent again") from error
+
+    async def send_test(self, project_id: str, integration_id: str) -> int:
+        """Send a TEST event to one integration, whatever its filters; once, never retried. Returns the attempt's id.
+
+        Raises DeliveryRefused.
+        """
+        integration = self._known(project_id, integration_id)
+        target = self._dispatcher.target_of(integration)
+        if isinstance(target, Unusable):
+            raise DeliveryRefused(target.reason)
+        attempted = await self._dispatcher.attempt(target, self._sample(integration), "test")
+        attempt_id = await self._writer.change(lambda connection: append_attempt(connection, attempted.record))
+        self._listeners.tell(attempt_id)
+        return attempt_id
+
+    def _known(self, project_id: str, integration_id: str) -> Integration:
+        integration = self._config.current().integrations.get(integration_id)
+        if integration is None or integration.project_id != project_id:
+            raise DeliveryRefused("there is no such integration")
+        return integration
+
+    def _take(self, connection: sa.Connection, integration: Integration, event_seq: int) -> Claimed | None:
+        fence, lease_until_ms = self._pump.lease()
+        row_id = self._requeue(connection, integration, event_seq, fence, lease_until_ms)
+        return None if row_id is None else load_claimed(connection, row_id, fence=fence, lease_until_ms=lease_until_ms)
+
+    def _requeue(
+        self,
+        connection: sa.Connection,
+        integration: Integration,
+        event_seq: int,
+        fence: Fence | None = None,
+        lease_until_ms: int | None = None,
+    ) -> int | None:
+        return requeue(
+            connection,
+            project_id=integration.project_id,
+            integration_id=integration.id,
+            event_seq=event_seq,
+            now_ms=now_ms(),
+            fence=fence,
+            lease_until_ms=lease_until_ms,
+        )
+
+    def _sample(self, integration: Integration) -> Claimed:
+        """A row that was never queued: the TEST event belongs to no customer and is not kept."""
+        apps = self._config.current().apps_of(integration.project_id)
+        event = sample_event(app_id=integration.app_id or (apps[0].id if apps else None), now_ms=now_ms())
+        return Claimed(
+            id=0,
+            integration_id=integration.id,
+            event_seq=NO_EVENT_SEQ,
+            customer_id=0,
+            attempt=0,
+            manual=True,
+            fence=Fence(0),
+            lease_until_ms=0,
+            project_id=integration.project_id,
+            event_id=event.id,
+            event_type=event.type.value,
+            app_user_id=str(event.app_user_id),
+            environment=str(event.environment),
+            payload=encode_event(event),
+        )

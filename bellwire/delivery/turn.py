@@ -1,0 +1,84 @@
+"""One turn of delivery in the database: write down what ended, take what is due. Runs on the committer's thread."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import sqlalchemy as sa
+from msgspec.structs import replace
+
+from bellwire.db.attempts import AttemptRecord, append_attempts
+from bellwire.db.outbox import Fence, Held, Later, finish, release, release_expired, reschedule, resume
+from bellwire.db.outbox_claim import LaneClaim, LaneRoom, claim_due
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """A row whose attempt has ended. Not `settled`: `record.next_attempt_at_ms` says when again, None = parked."""
+
+    held: Held
+    record: AttemptRecord
+    settled: bool
+
+
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """What delivery wants of one transaction."""
+
+    now_ms: int
+    ended: Sequence[Ended] = ()
+    released: Sequence[Held] = ()
+    """Rows that were taken and not attempted."""
+    rooms: Mapping[str, LaneRoom] | None = None
+    """Room of every lane that is known; None = claim nothing."""
+    room_of_deleted: LaneRoom = LaneRoom(rows=0, retries=0, order_wait_ms=None)
+    """Room of every lane whose integration was deleted."""
+    fence: Fence = Fence(0)
+    lease_until_ms: int = 0
+    expire_leases: bool = False
+
+
+class TurnResult(msgspec.Struct, frozen=True, kw_only=True):
+    """`claims`: lanes that have waiting rows."""
+
+    claims: dict[str, LaneClaim]
+    last_attempt_id: int | None
+    expired: int = 0
+
+
+def run_turns(connection: sa.Connection, turns: Sequence[Turn]) -> list[TurnResult | Exception]:
+    """The committer's handler."""
+    return [_run(connection, turn) for turn in turns]
+
+
+def _run(connection: sa.Connection, turn: Turn) -> TurnResult:
+    automatic = [ended for ended in turn.ended if ended.record.trigger == "automatic" and not ended.settled]
+    finish(connection, [ended.held for ended in turn.ended if ended.settled])
+    reschedule(connection, [Later(held=one.held, due_at_ms=one.record.next_attempt_at_ms) for one in automatic])
+    records = [_settle_manual(connection, ended, turn.now_ms) for ended in turn.ended]
+    release(connection, turn.released)
+    last_attempt_id = append_attempts(connection, records)
+    expired = release_expired(connection, now_ms=turn.now_ms) if turn.expire_leases else 0
+    claims: dict[str, LaneClaim] = {}
+    if turn.rooms is not None:
+        claims = claim_due(
+            connection,
+            turn.rooms,
+            room_of_deleted=turn.room_of_deleted,
+            now_ms=turn.now_ms,
+            fence=turn.fence,
+            lease_until_ms=turn.lease_until_ms,
+        )
+    return TurnResult(claims=claims, last_attempt_id=last_attempt_id, expired=expired)
+
+
+def _settle_manual(connection: sa.Connection, ended: Ended, now_ms: int) -> AttemptRecord:
+    """After a failure by hand the record tells what the automatic schedule, which goes on, has planned."""
+    record = ended.record
+    if ended.settled or record.trigger != "manual":
+        return record
+    due_at_ms, parked = resume(
+        connection,
+        ended.held,
+        integration_id=record.integration_id,
+        event_seq=record.event_seq,
+        now_ms=now_ms,
+    )
+    return replace(record, next_attempt_at_ms=due_at_ms, parked=parked)
