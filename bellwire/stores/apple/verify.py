@@ -6,9 +6,10 @@ built for Production and Sandbox, whatever a payload says of itself (spec: store
 
 import msgspec
 from appstoreserverlibrary.models.Environment import Environment as AppleEnvironment
-from appstoreserverlibrary.signed_data_verifier import SignedDataVerifier, VerificationException, VerificationStatus
+from appstoreserverlibrary.signed_data_verifier import VerificationException, VerificationStatus
 
-from bellwire.stores.apple.chains import CachingChainVerifier
+from bellwire.stores.apple.chains import Chains
+from bellwire.stores.apple.jws import Verifier
 from bellwire.stores.apple.payloads import Envelope, NotificationPayload, Transaction, payload_bytes
 from bellwire.stores.apple.settings import Config
 from bellwire.stores.base import Rejected, StoreUnavailable
@@ -20,10 +21,10 @@ class Verifiers:
     """One of Apple's verifiers for each app and environment, kept because building one parses certificates."""
 
     def __init__(self) -> None:
-        self._made: dict[tuple[str, int | None, AppleEnvironment, tuple[bytes, ...]], SignedDataVerifier] = {}
-        self._chains: dict[tuple[bytes, ...], CachingChainVerifier] = {}
+        self._made: dict[tuple[str, int | None, AppleEnvironment, tuple[bytes, ...]], Verifier] = {}
+        self._chains: dict[tuple[bytes, ...], Chains] = {}
 
-    def of(self, config: Config, environment: str | None, roots: tuple[bytes, ...]) -> SignedDataVerifier:
+    def of(self, config: Config, environment: str | None, roots: tuple[bytes, ...]) -> Verifier:
         """The verifier for `environment` ("Production" or "Sandbox"). Raises Rejected for any other."""
         known = _ENVIRONMENTS.get(environment or "")
         if known is None:
@@ -33,10 +34,10 @@ class Verifiers:
         key = (config.bundle_id, config.app_apple_id, known, roots)
         verifier = self._made.get(key)
         if verifier is None:
-            verifier = SignedDataVerifier(list(roots), False, known, config.bundle_id, config.app_apple_id)
-            # One cache of verified chains for all apps with the same roots.
-            verifier._chain_verifier = self._chains.setdefault(roots, CachingChainVerifier(list(roots)))
-            self._made[key] = verifier
+            chains = self._chains.get(roots)
+            if chains is None:
+                chains = self._chains[roots] = Chains(roots)
+            verifier = self._made[key] = Verifier(chains, known, config.bundle_id, config.app_apple_id)
         return verifier
 
 
@@ -63,6 +64,9 @@ def verify_notification(verifiers: Verifiers, config: Config, roots: tuple[bytes
         if error.status is VerificationStatus.INVALID_APP_IDENTIFIER:
             return  # raised only after the signature was found good
         raise refusal(error, "notification") from error
+    except (ExceptionGroup, TypeError, ValueError) as error:
+        # Signed by Apple, and shaped as the library does not know: ours to mend, so Apple must come again.
+        raise StoreUnavailable("Apple's library cannot read this genuine notification") from error
     if payload.data is None:
         return
     part = "transaction"

@@ -5,7 +5,6 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import attr
 import jwt
 import pytest
 from appstoreserverlibrary.api_client import (
@@ -68,7 +67,7 @@ def play(store: FakeAppStore, name: str) -> None:
 
 def understood(decoded: Any, raw: dict[str, Any]) -> None:
     """Nothing the library does not know: neither fields, nor values of closed lists."""
-    names = {field.name for field in attr.fields(type(decoded))}
+    names = {field.name for field in type(decoded).__attrs_attrs__}
     assert raw.keys() <= names, raw.keys() - names
     for name in raw:
         if f"raw{name[0].upper()}{name[1:]}" in names:

@@ -1,6 +1,7 @@
 """Forged, foreign and broken notifications: nothing of them is accepted (spec: stores 13.3 h, 2.2, 1.3)."""
 
 import asyncio
+import base64
 import json
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +9,11 @@ from typing import Any
 import jwt
 import msgspec
 import pytest
-from appstoreserverlibrary.signed_data_verifier import VerificationException, VerificationStatus
+from appstoreserverlibrary.models.Environment import Environment
+from appstoreserverlibrary.signed_data_verifier import SignedDataVerifier, VerificationException, VerificationStatus
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,7 +23,8 @@ from bellwire.model.projects import App
 from bellwire.simulator.apple import FakeAppStore
 from bellwire.simulator.apple.certificates import Authority, Marks
 from bellwire.stores.apple import AppleAdapter
-from bellwire.stores.apple.verify import refusal
+from bellwire.stores.apple.settings import Config
+from bellwire.stores.apple.verify import Verifiers, refusal
 from bellwire.stores.base import Rejected, StoreUnavailable
 from tests.stores.apple.connected import BUNDLE_ID, START_MS, make_app, make_store, payload_of
 
@@ -36,6 +42,8 @@ STORE = make_store()
 STORE.purchase("pro_monthly")
 GENUINE = STORE.mailer.memory[0].signed_payload
 APP = make_app(STORE)
+CONFIG = Config(bundle_id=BUNDLE_ID, app_apple_id=STORE.app_apple_id)
+ROOTS = (base64.b64decode(STORE.authority.root_base64),)
 ADAPTER = AppleAdapter(NoNetwork(), allow_test_roots=True)
 
 
@@ -122,6 +130,29 @@ def test_chain_in_another_order() -> None:
 @pytest.mark.parametrize("x5c", [None, "", [1, 2, 3], ["!", "!", "!"], ["AAAA", "AAAA", "AAAA"]])
 def test_chain_that_is_none(x5c: object) -> None:
     refused(resigned({"x5c": x5c}))
+
+
+@pytest.mark.parametrize("extra", [{"crit": ["exp"]}, {"b64": False}, {"crit": None}, {"b64": True}])
+def test_headers_that_change_how_a_token_is_read(extra: Payload) -> None:
+    refused(forged({"alg": "ES256", "x5c": STORE.authority.x5c, **extra}))
+
+
+@pytest.mark.parametrize("alg", ["es256", "ES384", "RS256", "", None])
+def test_other_algorithm_names_over_a_good_signature(alg: object) -> None:
+    refused(forged({"alg": alg, "x5c": STORE.authority.x5c}))
+
+
+def test_hand_made_token_passes_when_nothing_is_forged() -> None:
+    check(forged({"alg": "ES256", "x5c": STORE.authority.x5c}))
+
+
+def forged(header: Payload) -> bytes:
+    """The genuine payload under a header made by hand, with a signature that is good for both."""
+    parts = [json.dumps(header).encode(), json.dumps(payload_of(GENUINE)).encode()]
+    signed = b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in parts)
+    r, s = decode_dss_signature(STORE.authority.leaf_key.sign(signed, ECDSA(SHA256())))
+    signature = base64.urlsafe_b64encode(r.to_bytes(32, "big") + s.to_bytes(32, "big")).rstrip(b"=")
+    return body(f"{signed.decode()}.{signature.decode()}")
 
 
 def test_algorithm_none() -> None:
@@ -240,6 +271,34 @@ def test_no_changed_character_passes(data: st.DataObject) -> None:
     at = data.draw(st.integers(0, signed_part - 1))
     other = data.draw(st.sampled_from("ABCxyz019-_.").filter(lambda letter: letter != GENUINE[at]))
     refused(body(GENUINE[:at] + other + GENUINE[at + 1 :]))
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_nothing_passes_that_apples_own_verifier_refuses(data: st.DataObject) -> None:
+    """Our check of the signature is not Apple's: where the two differ, ours must be the stricter one."""
+    token = list(GENUINE)
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.one_of(st.integers(len(token) - 90, len(token) - 1), st.integers(0, len(token) - 1)))
+        token[at] = data.draw(st.sampled_from(["", "=", ".", "A", "g", "-", "_", "+", "/", " ", "AA", token[at]]))
+    changed_token = "".join(token)
+    ours = Verifiers().of(CONFIG, "Production", ROOTS)
+    apples = SignedDataVerifier(list(ROOTS), False, Environment.PRODUCTION, BUNDLE_ID, STORE.app_apple_id)
+    try:
+        found = ours.verify_and_decode_notification(changed_token)
+    except VerificationException:
+        return
+    assert apples.verify_and_decode_notification(changed_token) == found
+
+
+def test_genuine_notification_that_the_library_cannot_read_is_asked_for_again() -> None:
+    def change(payload: Payload) -> None:
+        identity = {name: payload["data"][name] for name in ("bundleId", "appAppleId", "environment")}
+        del payload["data"]
+        payload["summary"] = {**identity, "storefrontCountryCodes": 5}
+
+    with pytest.raises(StoreUnavailable, match="genuine"):
+        check(changed(change))
 
 
 def test_certificate_status_that_cannot_be_asked_is_no_refusal() -> None:

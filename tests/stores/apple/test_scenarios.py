@@ -7,7 +7,7 @@ import pytest
 from bellwire.engine.detect import detect
 from bellwire.engine.emission import Context, Emission, canonical_rank
 from bellwire.engine.merge import blank_chain
-from bellwire.model.enums import OPT_IN_EVENT_TYPES, EventType
+from bellwire.model.enums import EventType
 from bellwire.model.facts import Snapshot
 from bellwire.model.projects import Catalogue, ProjectSettings
 from bellwire.model.purchases import Chain
@@ -93,11 +93,7 @@ class SmallHub:
         )
         found = detect(before, snapshot, context)
         self.chains[key] = found.after
-        self.sent += [
-            item
-            for item in sorted(found.emissions, key=canonical_rank)
-            if item.dispatch and item.type not in OPT_IN_EVENT_TYPES
-        ]
+        self.sent += [item for item in sorted(found.emissions, key=canonical_rank) if item.dispatch]
 
 
 def short(item: Emission) -> str:
