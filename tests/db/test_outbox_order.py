@@ -1,0 +1,141 @@
+"""The claim statement does what the order rule says, for any outbox (architecture D4)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bellwire.db.outbox import Fence, State
+from bellwire.db.outbox_claim import LaneRoom, claim_due
+from bellwire.db.tables import events, integrations, metadata, outbox
+
+NOW = 1000
+FENCE = Fence(99)
+
+
+@dataclass(frozen=True)
+class Row:
+    id: int
+    customer_id: int
+    state: int
+    attempt: int
+    manual: bool
+    due_at_ms: int
+    created_at_ms: int
+
+
+def must_wait(row: Row, rows: list[Row], taken: set[int], wait_ms: int | None) -> bool:
+    """The rule in words: an earlier event of the customer is unfinished and young, or takes part in this claim."""
+    earlier = [one for one in rows if one.customer_id == row.customer_id and one.id < row.id]
+    young = [one for one in earlier if wait_ms is None or (wait_ms > 0 and one.created_at_ms > NOW - wait_ms)]
+    return (
+        any(one.state in (State.DUE, State.LEASED) for one in young)
+        or any(one.state == State.DUE and one.due_at_ms <= NOW for one in earlier)
+        or any(one.id in taken for one in earlier)
+    )
+
+
+def expected(rows: list[Row], room: LaneRoom) -> set[int]:
+    """Retries first, up to their share; then first attempts with what is left."""
+    taken: set[int] = set()
+    for retries, limit in ((True, min(room.retries, room.rows)), (False, None)):
+        left = [replace(row, state=State.LEASED) if row.id in taken else row for row in rows]
+        free = [
+            row
+            for row in left
+            if row.state == State.DUE
+            and row.due_at_ms <= NOW
+            and (row.attempt > 0) == retries
+            and (row.manual or not must_wait(row, left, taken, room.order_wait_ms))
+        ]
+        free.sort(key=lambda row: (row.due_at_ms, row.id))
+        taken |= {row.id for row in free[: room.rows - len(taken) if limit is None else limit]}
+    return taken
+
+
+rows_of_any_kind = st.lists(
+    st.builds(
+        Row,
+        id=st.just(0),
+        customer_id=st.integers(1, 3),
+        state=st.sampled_from([State.DUE, State.DUE, State.DUE, State.LEASED, State.PARKED]),
+        attempt=st.integers(0, 2),
+        manual=st.sampled_from([False, False, False, True]),
+        due_at_ms=st.integers(NOW - 3, NOW + 3),
+        created_at_ms=st.integers(NOW - 100, NOW),
+    ),
+    max_size=12,
+).map(lambda rows: [replace(row, id=number) for number, row in enumerate(rows, 1)])
+
+rooms = st.builds(
+    LaneRoom,
+    rows=st.integers(0, 8),
+    retries=st.integers(0, 8),
+    order_wait_ms=st.one_of(st.none(), st.just(0), st.integers(1, 120)),
+)
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[sa.Engine]:
+    engine = sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool)
+    metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(
+            sa.insert(integrations).values(
+                id="lane",
+                project_id="p",
+                destination="webhook",
+                name="lane",
+                settings="{}",
+                sealed_secrets=b"",
+                enabled=True,
+                concurrency=1,
+                created_at_ms=0,
+            )
+        )
+        for number in range(1, 13):
+            connection.execute(
+                sa.insert(events).values(
+                    seq=number,
+                    id=f"E{number}",
+                    project_id="p",
+                    customer_id=1,
+                    type="RENEWAL",
+                    event_timestamp_ms=0,
+                    committed_at_ms=0,
+                    dispatched=True,
+                    historical=False,
+                    payload=b"{}",
+                )
+            )
+    yield engine
+    engine.dispose()
+
+
+@settings(max_examples=300, deadline=None)
+@given(rows=rows_of_any_kind, room=rooms)
+def test_exactly_the_rows_that_the_rule_lets_go(database: sa.Engine, rows: list[Row], room: LaneRoom) -> None:
+    with database.begin() as connection:
+        connection.execute(sa.delete(outbox))
+        for row in rows:
+            lease = 5 if row.state == State.LEASED else None
+            connection.execute(
+                sa.insert(outbox).values(integration_id="lane", event_seq=row.id, lease=lease, **row.__dict__)
+            )
+        claims = claim_due(
+            connection, {"lane": room}, room_of_deleted=room, now_ms=NOW, fence=FENCE, lease_until_ms=NOW + 1
+        )
+        query = sa.select(outbox.c.id).where(outbox.c.lease == FENCE)
+        in_table = set(connection.execute(query).scalars())
+    claimed = claims["lane"].rows if "lane" in claims else []
+    assert in_table == {row.id for row in claimed} == expected(rows, room)
+    assert len(claimed) <= room.rows
+    in_order = [row.customer_id for row in claimed if not row.manual]
+    assert len(in_order) == len(set(in_order))
+    later = [row.due_at_ms for row in rows if row.state == State.DUE and row.due_at_ms > NOW]
+    if later and not claims["lane"].full:
+        assert claims["lane"].next_at_ms is not None
+        assert claims["lane"].next_at_ms <= min(later)
