@@ -122,7 +122,7 @@ class Hub:
 
     async def stop(self) -> None:
         """Finish what is in hand, give back what is not, close the database."""
-        await self.delivery.stop()
+        self.delivery.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -37,17 +37,22 @@ def blank_chain(snapshot: Snapshot, *, chain_id: int, project_id: str, app_id: s
 
 
 def merge(chain: Chain, snapshot: Snapshot, context: Context) -> Chain:
-    """The chain with what the snapshot adds. Applying the same snapshot again changes nothing."""
-    fresh = snapshot.as_of_ms >= chain.as_of_ms
-    periods = _merge_periods(chain, snapshot, context, fresh=fresh)
+    """The chain with what the snapshot adds. Applying the same snapshot again changes nothing.
+
+    What is said under a key that the chain has left adds periods and refunds, but no longer speaks for its state.
+    """
+    current = snapshot.store_key == chain.store_key
+    fresh = current and snapshot.as_of_ms >= chain.as_of_ms
+    # A chain that gave way keeps the dates it was left with: the one that took over does the talking from then on.
+    periods = _merge_periods(chain, snapshot, context, fresh=fresh and not snapshot.replaced_by_other)
     turned = bool(periods) and (chain.latest is None or periods[-1].period_key != chain.latest.period_key)
     after = replace(chain, periods=periods)
     if turned:
         after = _start_period(chain, after)
     if snapshot.started_at_ms is not UNSET:
         after = replace(after, started_at_ms=snapshot.started_at_ms)
-    if snapshot.replaced_by_other:
-        after = replace(after, superseded=True)
+    if current and snapshot.replaced_by_other:
+        return replace(after, superseded=True)
     if not fresh:
         return after
     after = replace(

@@ -12,7 +12,7 @@ from bellwire.model.purchases import Chain
 
 def rekey(old: Chain, snapshot: Snapshot) -> Chain:
     """A deferred replacement: the chain lives on under the store's new key, with its periods and event ids."""
-    return replace(old, store_key=snapshot.store_key, replaces_key=old.store_key)
+    return replace(old, store_key=snapshot.store_key, replaces_key=old.store_key, superseded=False, takeover_told=False)
 
 
 def replaced(old: Chain, snapshot: Snapshot, context: Context) -> Detection:

@@ -332,6 +332,8 @@ _ALL: tuple[Scenario[FakeAppStore], ...] = (
         ],
         *(
             _IP,
+            "PRICE_INCREASE_CONSENT_REQUIRED",
+            "PRICE_INCREASE_CONSENT_APPROVED",
             "RENEWAL NORMAL 12.99",
         ),
     ),
@@ -341,6 +343,7 @@ _ALL: tuple[Scenario[FakeAppStore], ...] = (
         [(0, _buy("pro_monthly")), (5 * DAY_MS, _raise_price(consent=True)), (MONTH_MS - 5 * DAY_MS, _wait)],
         *(
             _IP,
+            "PRICE_INCREASE_CONSENT_REQUIRED",
             "CANCELLATION PRICE_INCREASE",
             "EXPIRATION PRICE_INCREASE",
         ),
