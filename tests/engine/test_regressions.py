@@ -201,3 +201,23 @@ def test_live_purchase_tells_what_was_announced_before_it_was_seen() -> None:
     world = World()
     first = says(0.5, fact("P1", 0, 30), auto_renew_product_id="silver", pause_scheduled=True)
     assert sent(world.apply(first, moment_ms(0.5))) == ["PRODUCT_CHANGE", "INITIAL_PURCHASE", "SUBSCRIPTION_PAUSED"]
+
+
+def test_deferred_change_whose_old_token_speaks_first_goes_on() -> None:
+    world = World()
+    world.apply(says(0, fact("P1", 0, 30, product_id="gold")), moment_ms(0))
+    gave_way = says(10, fact("P1", 0, 30, product_id="gold"), auto_renew=False, replaced_by_other=True)
+    assert sent(world.apply(gave_way, moment_ms(10))) == []
+    moved = says(
+        10,
+        fact("P1", 0, 30, product_id="gold"),
+        store_key="c2",
+        replaces="c1",
+        replacement=Replacement.DEFERRED,
+        auto_renew_product_id="silver",
+    )
+    assert sent(world.apply(moved, moment_ms(10))) == ["PRODUCT_CHANGE"]
+    assert world.entitlements(moment_ms(11)) == {"pro"}
+    renewed = says(30, fact("P2", 30, 60, product_id="silver"), store_key="c2")
+    assert sent(world.apply(renewed, moment_ms(30))) == ["RENEWAL"]
+    assert sent(world.apply(gave_way, moment_ms(31))) == []
