@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import click
+import sqlalchemy as sa
 
 from bellwire.cli.console import (
     Hub,
@@ -24,7 +25,7 @@ from bellwire.cli.console import (
     table,
 )
 from bellwire.cli.fields import checked, given, options_of
-from bellwire.db.apps import create_app, list_apps, update_app_status
+from bellwire.db.apps import create_app, list_apps, update_app, update_app_status
 from bellwire.db.keys import KeyKind, create_key, public_key_of_app
 from bellwire.model.enums import CredentialStatus, Store
 from bellwire.model.projects import DAY_MS, App
@@ -118,6 +119,7 @@ def _creator(command_name: str) -> click.Command:
                 small_business_until_ms=_midnight_ms(small_business_until, days_later=1),
                 now_ms=now_ms(),
             )
+            _listen_to_pushes_at_own_url(connection, hub, app)
             sdk_key, _ = create_key(
                 connection,
                 hub.sealer,
@@ -198,6 +200,14 @@ async def _ask_store(hub: Hub, app: App) -> tuple[CredentialStatus, str]:
         return await adapter.check_credentials(app)
     finally:
         await client.close()
+
+
+def _listen_to_pushes_at_own_url(connection: sa.Connection, hub: Hub, app: App) -> None:
+    """Pub/Sub's usual audience is the endpoint itself, which is known only once the app has its token (stores 3.1)."""
+    if app.store is not Store.PLAY_STORE or app.config.get("push_audience"):
+        return
+    config = {**app.config, "push_audience": _values(hub.settings, app, None)["notification_url"]}
+    update_app(connection, hub.sealer, app.project_id, app.id, config=config)
 
 
 def _values(settings: Settings, app: App, sdk_key: str | None) -> dict[str, str | None]:

@@ -109,6 +109,7 @@ def test_play_app_with_key_from_stdin(bellwire: Bellwire, project_id: str, tmp_p
         "package_name": "com.example",
         "acknowledge_purchases": False,
         "app_user_id_source": "obfuscated_external_account_id",
+        "push_audience": made["notification_url"],
     }
 
 
