@@ -205,20 +205,32 @@ def test_a_deleted_lane_is_emptied_and_an_unheard_of_one_is_left_alone(connectio
     assert numbers(claim(connection)["new"].rows) == [1]
 
 
+def ask(connection: sa.Connection, number: int, *, project_id: str = "p", fence: Fence | None = None) -> int | None:
+    until = None if fence is None else NOW + 9
+    return requeue(
+        connection,
+        project_id=project_id,
+        integration_id="lane",
+        event_seq=number,
+        now_ms=NOW,
+        fence=fence,
+        lease_until_ms=until,
+    )
+
+
 def test_asking_by_hand(connection: sa.Connection) -> None:
     queue(connection, 1, 2, customer_id=7)
-    asked = {"project_id": "p", "integration_id": "lane", "now_ms": NOW}
-    row_id = requeue(connection, event_seq=2, fence=F2, lease_until_ms=NOW + 9, **asked)
+    row_id = ask(connection, 2, fence=F2)
     assert row_id is not None
     row = load_claimed(connection, row_id, fence=F2, lease_until_ms=NOW + 9)
     assert (row.event_seq, row.manual, row.payload) == (2, True, b"{2}")
-    assert requeue(connection, event_seq=2, **asked) is None
-    assert requeue(connection, event_seq=5, **asked) is not None
+    assert ask(connection, 2) is None
+    assert ask(connection, 5) is not None
     assert (5, State.DUE, 0) in states(connection)
     with pytest.raises(LookupError):
-        requeue(connection, event_seq=99, **asked)
+        ask(connection, 99)
     with pytest.raises(LookupError):
-        requeue(connection, event_seq=1, **(asked | {"project_id": "q"}))
+        ask(connection, 1, project_id="q")
 
 
 def test_what_is_asked_for_by_hand_does_not_wait_for_its_order(connection: sa.Connection) -> None:

@@ -4,12 +4,13 @@ import asyncio
 import datetime
 import ipaddress
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
+import uvloop
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -43,12 +44,26 @@ async def open_client(*, allow_private: bool = True) -> AsyncIterator[GuardedCli
         await client.close()
 
 
+@pytest.fixture(autouse=True, params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def loop_factory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything here holds on both loops: the hub runs on uvloop, tests and tools mostly on the plain one."""
+    monkeypatch.setitem(globals(), "new_loop", request.param)
+
+
+new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+
+
+def run(main: Callable[[], Coroutine[object, object, None]]) -> None:
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(main())
+
+
 def play(scene: Scene) -> None:
     async def main() -> None:
         async with rude_server() as server, open_client() as client:
             await asyncio.wait_for(scene(server, client), 30)
 
-    asyncio.run(main())
+    run(main)
 
 
 def test_a_plain_exchange() -> None:
@@ -219,7 +234,7 @@ def test_urls_that_are_refused(url: str) -> None:
             assert answer.error is TransportError.INVALID_URL
             assert "secret" not in answer.error_detail
 
-    asyncio.run(main())
+    run(main)
 
 
 def test_methods_can_not_smuggle() -> None:
@@ -239,7 +254,7 @@ def test_private_addresses_are_not_connected_to(host: str) -> None:
             assert "refused address" in answer.error_detail
             assert server.connections == 0
 
-    asyncio.run(main())
+    run(main)
 
 
 def test_plain_http_needs_the_operators_leave() -> None:
@@ -249,7 +264,7 @@ def test_plain_http_needs_the_operators_leave() -> None:
             assert answer.error is TransportError.INVALID_URL
             assert "https" in answer.error_detail
 
-    asyncio.run(main())
+    run(main)
 
 
 def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,7 +287,7 @@ def test_names_that_do_not_resolve() -> None:
                 assert answer.error is TransportError.DNS
                 assert host in answer.error_detail
 
-    asyncio.run(main())
+    run(main)
 
 
 def test_nobody_listens() -> None:
@@ -282,7 +297,7 @@ def test_nobody_listens() -> None:
         async with open_client() as client:
             assert (await client.request("GET", url)).error is TransportError.CONNECT
 
-    asyncio.run(main())
+    run(main)
 
 
 def self_signed(folder: Path) -> ssl.SSLContext:
@@ -319,7 +334,7 @@ def test_a_certificate_of_nobody_we_know(tmp_path: Path) -> None:
             assert "certificate" in answer.error_detail
             assert server.requests == []
 
-    asyncio.run(main())
+    run(main)
 
 
 def test_tls_to_a_plain_server() -> None:
@@ -334,7 +349,7 @@ def test_tls_to_a_plain_server() -> None:
             answer = await client.request("GET", f"https://127.0.0.1:{port}/")
             assert answer.error is TransportError.TLS
 
-    asyncio.run(main())
+    run(main)
 
 
 def test_headers_that_are_no_text() -> None:
