@@ -41,7 +41,7 @@ def serve(host: str | None, port: int | None, role: str) -> None:
     show_default=True,
     help="Folder for the demo's database and keys.",
 )
-@click.option("--speed", type=float, default=3600.0, show_default=True, help="Virtual seconds in one real second.")
+@click.option("--speed", type=float, default=57_600.0, show_default=True, help="Virtual seconds in one real second.")
 @click.option("--customers", type=click.IntRange(min=1), default=300, show_default=True, help="How many live in it.")
 @click.option("--keep", is_flag=True, help="Go on with the data of the last demo instead of starting afresh.")
 def demo(port: int, data_dir: Path, speed: float, customers: int, keep: bool) -> None:
