@@ -2,14 +2,8 @@
 
 from bellwire.simulator.google.calendar import add_period
 from bellwire.simulator.google.catalogue import Plan
-from bellwire.simulator.google.lifecycle import (
-    ACKNOWLEDGE_WITHIN_MS,
-    CANCELLED,
-    ENDED,
-    ITEMS_CHANGED,
-    PURCHASED,
-    Subscriptions,
-)
+from bellwire.simulator.google.course import ACKNOWLEDGE_WITHIN_MS, CANCELLED, ENDED, ITEMS_CHANGED, KEPT, PURCHASED
+from bellwire.simulator.google.lifecycle import Subscriptions
 from bellwire.simulator.google.records import ACTIVE, CANCELED, IN_GRACE, Item, PlayError, Subscription
 
 MODES = ("WITHOUT_PRORATION", "WITH_TIME_PRORATION", "CHARGE_PRORATED_PRICE", "CHARGE_FULL_PRICE", "DEFERRED")
@@ -73,10 +67,7 @@ class Replacements(Subscriptions):
     def add_item(self, token: str, key: str) -> str:
         """Add an add-on to a running subscription: a new token with all items, the base kept as it is."""
         old, extra = self._replaceable(token), self.plan(key)
-        kept = [
-            Item(plan=item.plan, price_micros=item.price_micros, replaced=_name(item, "KEEP_EXISTING"))
-            for item in old.items
-        ]
+        kept = [Item(plan=item.plan, price_micros=item.price_micros, replaced=_name(item, KEPT)) for item in old.items]
         added = Item(plan=extra, price_micros=extra.price_micros)
         return self._take_over(old, [*kept, added], end_ms=old.expiry_ms, price_micros=0)
 
