@@ -10,7 +10,8 @@ help: ## List these verbs
 setup: ## Make the environment from the lock file, and the front-end files
 	@scripts/bootstrap
 
-demo: setup ## Run Bellwire with two fake stores and some hundred customers, and something to look at
+demo: ## Run Bellwire with two fake stores and some hundred customers, and something to look at
+	@scripts/bootstrap run
 	@exec $(BIN)/bellwire demo
 
 test: setup ## Linters, types and the whole test suite
