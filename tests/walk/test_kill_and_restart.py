@@ -78,13 +78,13 @@ async def _run(folder: Path) -> None:
                 for _ in range(6):
                     apple.purchase("pro_monthly", trial=chance.random() < 0.5)
                     google.purchase("pro:monthly")
-                clock.advance_ms(20 * DAY_MS)
+                clock.advance_ms(2 * DAY_MS)
                 await asyncio.sleep(chance.uniform(0.05, 0.6))
                 await hub.kill()
                 kernel.notifier.set_mode(Mode.PAUSE)  # virtual days pass in a second: stores would give up at once
                 await hub.start()
                 kernel.notifier.set_mode(Mode.NORMAL)
-            clock.advance_ms(40 * DAY_MS)
+            clock.advance_ms(35 * DAY_MS)
             await _until(lambda: _quiet(kernel, engine), hub)
             assert await hub.stop() == 0
         finally:
