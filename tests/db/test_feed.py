@@ -87,7 +87,7 @@ class Log:
                 .returning(events.c.seq)
             ).scalar_one()
 
-    def attempt(self, seq: int, lane: str = "", **fields: object) -> int:
+    def attempt(self, seq: int, lane: str = "", /, **fields: object) -> int:
         with self.engine.begin() as connection:
             event = connection.execute(sa.select(events).where(events.c.seq == seq)).one()
             record = AttemptRecord(
@@ -366,7 +366,9 @@ def test_reads_walk_an_index_and_never_the_log(log: Log) -> None:
         pytest.skip("plans of the other database depend on its statistics")
     plans: list[str] = []
 
-    def explain(connection: sa.Connection, _cursor: object, statement: str, parameters: object, *_: object) -> None:
+    def explain(
+        connection: sa.Connection, _cursor: object, statement: str, parameters: tuple[object, ...], *_: object
+    ) -> None:
         if statement.startswith("SELECT"):
             rows = connection.connection.cursor().execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
             plans.extend(row[3] for row in rows)

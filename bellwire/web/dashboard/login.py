@@ -99,6 +99,7 @@ class Login:
         token = await self._services.writer.write(_open_sessions, new)
         log.info("login.done", user_id=user.id)
         response = RedirectResponse(target, status_code=303)
+        response.delete_cookie(FORM_COOKIE, path="/login")
         response.set_cookie(
             cookie_name(self._services),
             token,
@@ -108,7 +109,6 @@ class Login:
             httponly=True,
             samesite="lax",
         )
-        response.delete_cookie(FORM_COOKIE, path="/login")
         return response
 
     def _form(self, request: Request, target: str, *, email: str = "", error: str = "", status: int = 200) -> Response:

@@ -118,8 +118,13 @@
     toggle.setAttribute("aria-expanded", String(yes));
     const detail = document.getElementById(toggle.getAttribute("aria-controls"));
     detail.hidden = !yes;
-    if (yes) htmx.trigger(toggle, "open");
+    if (yes) load(toggle);
     settle();
+  }
+
+  function load(toggle) {
+    const body = document.querySelector(`#${CSS.escape(toggle.getAttribute("aria-controls"))} .detail-body`);
+    htmx.ajax("GET", toggle.dataset.url, { source: toggle, target: body, swap: "innerHTML" });
   }
 
   feed.addEventListener("click", (event) => {
@@ -169,7 +174,7 @@
     lastId = event.detail.lastEventId || lastId;
   });
   feed.addEventListener("htmx:sseMessage", () => {
-    for (const id of refresh) htmx.trigger(document.getElementById(id), "open");
+    for (const id of refresh) load(document.getElementById(id));
     refresh = [];
     settle();
   });
