@@ -99,7 +99,6 @@ class Hub:
             interval_s=settings.recovery_interval_s,
         )
         self.delivery = Delivery(self.read_engine, self.writer, self.config, self.client, settings)
-        self.writer.on_commit(self.delivery.wake)
         self.services = Services(
             settings=settings,
             clock=self.clock,
