@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncIterator, Mapping
 
+from msgspec.structs import replace
+
 from bellwire.model.enums import CredentialStatus, ProductType, Store
 from bellwire.model.facts import Snapshot
 from bellwire.model.projects import DAY_MS, App
@@ -139,17 +141,22 @@ class GoogleAdapter:
         posted: PostedReceipt | None = None,
     ) -> Snapshot:
         """As `kind` says, else first as a subscription, then as a one-time purchase (spec: stores 3.6)."""
-        access = self._access(app)
+        access, config = self._access(app), read_config(app)
+        snapshot: Snapshot | None = None
         if kind != ONE_TIME:
-            report = read_config(app).report_refunds_without_revoke
+            report = config.report_refunds_without_revoke
             try:
-                return await self._reader.subscription(
+                snapshot = await self._reader.subscription(
                     access, token, known=known, hints=hints, posted=posted, report_refunds_without_revoke=report
                 )
             except PurchaseNotFound:
                 if kind == SUBSCRIPTION:
                     raise
-        return await self._reader.product(access, token, known=known, hints=hints, posted=posted)
+        if snapshot is None:
+            snapshot = await self._reader.product(access, token, known=known, hints=hints, posted=posted)
+        # SDKs put a hash there: it names a customer only where the operator says so.
+        named = config.app_user_id_source == "obfuscated_external_account_id"
+        return snapshot if named else replace(snapshot, account_hint=None)
 
     def _access(self, app: App) -> Access:
         return read_access(app, allow_test_roots=self._allow_test_roots)

@@ -36,6 +36,9 @@ QUOTA_REASONS = frozenset(
 )
 """Reasons that make a 403 a matter of time and not of permissions."""
 
+WRONG_PACKAGE = "applicationNotFound"
+"""Reason of a 404 that is about the app's settings, not about the purchase: no purchase may be dropped for it."""
+
 T = TypeVar("T")
 
 
@@ -176,6 +179,8 @@ def _error(answer: "Answer") -> StoreError:
         detail = _ErrorDetail()
     message = f"Google Play answered {answer.status}: {detail.message or 'without a reason'}"
     match answer.status:
+        case 404 if WRONG_PACKAGE in detail.reasons:
+            return CredentialError(f"{message} Check the package name of this app.")
         case 400 | 404:
             return PurchaseNotFound(message)
         case 410:

@@ -132,6 +132,16 @@ def test_credentials_are_checked() -> None:
     on_bench(tell)
 
 
+def test_a_wrong_package_name_is_the_operators_trouble_not_the_purchases() -> None:
+    async def tell(bench: PlayBench) -> None:
+        app = bench.app(package_name="com.example.typo")
+        assert (await bench.adapter.check_credentials(app))[0] is CredentialStatus.INVALID
+        with pytest.raises(CredentialError, match="package name"):
+            await bench.adapter.verify_receipt(app, _posted(bench, bench.play.purchase("pro:monthly")))
+
+    on_bench(tell)
+
+
 def test_an_apps_own_addresses_count_only_where_test_roots_are_allowed() -> None:
     async def tell(bench: PlayBench) -> None:
         asked: list[str] = []
@@ -309,6 +319,17 @@ def test_a_posted_price_fills_in_where_orders_are_hidden() -> None:
         bench.play.financial_permission = False
         (hidden,) = await bench.adapter.verify_receipt(bench.app(), posted)
         assert (hidden.periods[0].price_micros, hidden.periods[0].currency) == (8_490_000, "EUR")
+
+    on_bench(tell)
+
+
+def test_account_ids_name_a_customer_only_where_the_operator_says_so() -> None:
+    async def tell(bench: PlayBench) -> None:
+        named = bench.app(app_user_id_source="obfuscated_external_account_id")
+        for token in (bench.play.purchase("pro:monthly", account_id="u1"), bench.play.buy("lifetime", account_id="u1")):
+            for app, hint in ((bench.app(), None), (named, "u1")):
+                (snapshot,) = await bench.adapter.pull(app, token, known=None, hints={})
+                assert snapshot.account_hint == hint
 
     on_bench(tell)
 

@@ -1,10 +1,14 @@
 """Every story of the fake Google Play, from signed push over verification and pull to the events of the engine."""
 
+import random
+
 import msgspec
 import pytest
 
+from bellwire.engine.access import has_access
 from bellwire.model.projects import App
 from bellwire.simulator.google import SCENARIOS
+from bellwire.simulator.google.records import Subscription
 from bellwire.stores.base import RecoveredKey
 from tests.support.play import DAY_MS, PlayBench, on_bench
 from tests.support.short import short
@@ -32,6 +36,54 @@ def test_story_leads_to_its_events(name: str) -> None:
         return [short(msgspec.to_builtins(r.event)) for r in world.records if r.dispatch]
 
     assert on_bench(tell) == list(story.expected)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_in_any_order_the_hub_ends_up_knowing_what_the_store_knows(name: str) -> None:
+    """All pushes of a story come at its end, shuffled and twice (spec: stores 13.3 b)."""
+    story = SCENARIOS[name]
+
+    async def tell(bench: PlayBench) -> None:
+        play, app = bench.play, bench.app()
+        for advance_ms, act in story.steps(play):
+            await bench.advance(advance_ms / DAY_MS)
+            act()
+            await bench.kernel.flush()
+            for token in play.subscriptions:
+                play.acknowledge(token)
+            for bought in play.one_time.values():
+                bought.acknowledged = True
+        pushes = bench.pushes * 2
+        for seed in range(3):
+            world = World()
+            bench.pushes = random.Random(seed).sample(pushes, len(pushes))
+            await _live(bench, world, app)
+            _knows_what_the_store_knows(bench, world)
+
+    on_bench(tell)
+
+
+def _knows_what_the_store_knows(bench: PlayBench, world: World) -> None:
+    now_ms = bench.clock.now_ms()
+    for token, sub in bench.play.subscriptions.items():
+        if token not in world.keys or sub.replaced:
+            continue
+        chain = world.chain(token)
+        running = sub.state in ("ACTIVE", "CANCELED", "IN_GRACE_PERIOD") and sub.expiry_ms > now_ms
+        assert has_access(chain, now_ms) is running
+        assert (chain.latest is None) is (sub.start_ms is None)
+        assert chain.paused is (sub.state == "PAUSED")
+        assert chain.billing_retry is (sub.state == "ON_HOLD")
+        if chain.latest is not None:
+            assert chain.latest.period_key == sub.base.order_id
+            assert chain.auto_renew is (None if sub.base.plan.prepaid else _renews(sub))
+    for token, bought in bench.play.one_time.items():
+        if token in world.keys:
+            assert has_access(world.chain(token), now_ms) is (bought.state == "PURCHASED")
+
+
+def _renews(sub: Subscription) -> bool:
+    return sub.auto_renew and not sub.pending_cancellation
 
 
 async def _live(bench: PlayBench, world: World, app: App) -> None:
