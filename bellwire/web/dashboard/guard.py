@@ -9,6 +9,7 @@ from starlette.responses import RedirectResponse, Response
 
 from bellwire.db.engine import reader
 from bellwire.db.users import Session, csrf_matches, load_session
+from bellwire.delivery.service import DeliveryRefused
 from bellwire.kit.clock import SystemClock
 from bellwire.web.dashboard.caller import Caller, NotFound
 from bellwire.web.dashboard.forms import BadForm, read_form
@@ -65,6 +66,9 @@ def action(services: DashboardServices, handler: ActionHandler) -> Endpoint:
             return secure(await handler(caller, form))
         except NotFound as error:
             return secure(error_page(404, "Not found", str(error), caller))
+        except DeliveryRefused as error:
+            reason = str(error)
+            return secure(error_page(409, "Not done", f"{reason[:1].upper()}{reason[1:]}.", caller))
 
     return endpoint
 

@@ -24,11 +24,11 @@ class FeedDelivery(Protocol):
     def unsubscribe(self, queue: asyncio.Queue[int]) -> None: ...
 
     async def retry(self, project_id: str, integration_id: str, event_seq: int) -> object:
-        """Try a delivery again at once, whatever became of it."""
+        """Try a delivery again at once, whatever became of it. Raises DeliveryRefused."""
         ...
 
     async def send_test(self, project_id: str, integration_id: str) -> object:
-        """Send a TEST event to one integration."""
+        """Send a TEST event to one integration. Raises DeliveryRefused."""
         ...
 
 

@@ -23,6 +23,7 @@ from bellwire.db.secrets import Sealer
 from bellwire.db.tables import app_user_ids, attempts, attributes, customers, events, metadata, outbox
 from bellwire.db.users import create_user, hash_password
 from bellwire.db.writer import Writer
+from bellwire.delivery.service import DeliveryRefused
 from bellwire.destinations.base import Secret
 from bellwire.kit.clock import Clock, SystemClock
 from bellwire.model.enums import CredentialStatus, Store
@@ -47,6 +48,7 @@ class HandDelivery:
     def __init__(self) -> None:
         self.retried: list[tuple[str, str, int]] = []
         self.tested: list[tuple[str, str]] = []
+        self.refusal = ""
         self._queues: dict[asyncio.Queue[int], asyncio.AbstractEventLoop] = {}
         self._lock = threading.Lock()
 
@@ -61,6 +63,8 @@ class HandDelivery:
             self._queues.pop(queue)
 
     async def retry(self, project_id: str, integration_id: str, event_seq: int) -> object:
+        if self.refusal:
+            raise DeliveryRefused(self.refusal)
         self.retried.append((project_id, integration_id, event_seq))
         return None
 

@@ -100,6 +100,16 @@ def test_retry_by_form_and_by_htmx(hub: Hub, person: Person) -> None:
     hub.delivery.retried.clear()
 
 
+def test_a_refusal_is_said_in_words(hub: Hub, person: Person, scene: Scene) -> None:
+    hub.delivery.refusal = "the integration is switched off"
+    answer = person.post(f"{scene.delivery}/retry", {"csrf": person.csrf})
+    brief = person.post(f"{scene.delivery}/retry", hx_request="true", x_csrf_token=person.csrf)
+    hub.delivery.refusal = ""
+    assert answer.status == brief.status == 409
+    assert b"The integration is switched off." in answer.body
+    assert brief.body.strip() == b"The integration is switched off."
+
+
 def test_test_button(hub: Hub, person: Person, scene: Scene) -> None:
     path = f"/projects/{scene.project}/integrations/{scene.integration}"
     answer = person.post(f"{path}/test", {"csrf": person.csrf})

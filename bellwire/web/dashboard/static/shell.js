@@ -88,7 +88,7 @@
   }
   document.addEventListener("htmx:responseError", (event) => {
     const { status, responseText } = event.detail.xhr;
-    const known = status === 403 || status === 404;
+    const known = [403, 404, 409].includes(status);
     alertWith(known && responseText.length < 300 ? responseText.trim() : `The hub answered ${status}. Please try again.`);
   });
   document.addEventListener("htmx:sendError", () => alertWith("The hub cannot be reached."));
