@@ -2,7 +2,7 @@
 
 Must see the installation's database (same `BELLWIRE_` settings): it makes the project "Simulator" there, with apps that
 trust the fakes and webhooks to the receivers here. With the hub's virtual clock (`BELLWIRE_DANGEROUS_CLOCK_FILE`) it
-sets the pace; without one everything happens in real time.
+sets the pace; without one everything happens in real time. A scenario gets a project of its own.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -25,7 +26,7 @@ from bellwire.kit.clock import SharedClock
 from bellwire.settings import Settings, load_settings
 from bellwire.simulator.people import Platform
 from bellwire.simulator.play import UnknownScenario, find, play
-from bellwire.simulator.setting_up import Connection, connect
+from bellwire.simulator.setting_up import PROJECT_NAME, Connection, connect
 from bellwire.simulator.ticker import Ticker
 from bellwire.simulator.world import StoreName, World
 
@@ -98,7 +99,13 @@ def _clock(settings: Settings, speed: float) -> Iterator[SharedClock]:
 
 
 def _connect(
-    world: World, settings: Settings, hub_url: str, store: StoreName | None, *, tracked: bool = True
+    world: World,
+    settings: Settings,
+    hub_url: str,
+    store: StoreName | None,
+    *,
+    project_name: str = PROJECT_NAME,
+    tracked: bool = True,
 ) -> Connection:
     """See `setting_up.connect`. Raises NotReady when the database is not there or the hub would refuse the fakes."""
     if not (settings.allow_test_roots and settings.allow_private_addresses):
@@ -114,7 +121,15 @@ def _connect(
         platforms = tuple(Platform) if store is None else (PLATFORMS[store],)
         now_ms = time.time_ns() // 1_000_000
         with engine.begin() as connection:
-            made = connect(connection, sealer, world, hub_url=hub_url.rstrip("/"), now_ms=now_ms, platforms=platforms)
+            made = connect(
+                connection,
+                sealer,
+                world,
+                hub_url=hub_url.rstrip("/"),
+                now_ms=now_ms,
+                platforms=platforms,
+                project_name=project_name,
+            )
             for app in list_apps(connection, sealer, made.project_id):
                 update_app(connection, sealer, made.project_id, app.id, track_new_purchases=tracked)
         return made
@@ -134,7 +149,9 @@ async def _play(
     as_json: bool,
 ) -> int:
     slug, story = find(store, name)
-    await asyncio.to_thread(_connect, world, settings, hub_url, slug, tracked=story.tracked)
+    # A project of its own: what earlier runs left behind goes on ageing, and would talk into this story.
+    own = f"Scenario {name}, {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
+    await asyncio.to_thread(_connect, world, settings, hub_url, slug, project_name=own, tracked=story.tracked)
     async with world.served(port=port, alive=False):
         heard = await play(world, clock, slug, story)
     fits = heard == list(story.expected)

@@ -47,13 +47,14 @@ def connect(
     hub_url: str,
     now_ms: int,
     platforms: tuple[Platform, ...] = tuple(Platform),
+    project_name: str = PROJECT_NAME,
 ) -> Connection:
-    """Make the project "Simulator" with what the world offers, or bring the one from last time up to date.
+    """Make the project of that name with what the world offers, or bring the one from last time up to date.
 
     Tells the world where the hub listens; the fakes send nothing before that.
     """
-    known = [project for project in list_projects(connection) if project.name == PROJECT_NAME]
-    project = known[0] if known else create_project(connection, name=PROJECT_NAME, now_ms=now_ms)
+    known = [project for project in list_projects(connection) if project.name == project_name]
+    project = known[0] if known else create_project(connection, name=project_name, now_ms=now_ms)
     _catalogue(connection, project.id, now_ms)
     keys: dict[Platform, str] = {}
     for platform in platforms:
