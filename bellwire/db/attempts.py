@@ -5,14 +5,15 @@ from collections.abc import Sequence
 import msgspec
 import sqlalchemy as sa
 
+from bellwire.db.bulk import Bulk
 from bellwire.db.tables import attempts
 
 NO_EVENT_SEQ = 0
 """`event_seq` of attempts whose event is not kept (TEST)."""
 
 
-class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt as it is stored. Whatever is secret in request or answer has been masked before."""
+class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One attempt as it is stored, field by field in the order of the table's columns. Whatever is secret in request or answer has been masked before."""
 
     project_id: str
     integration_id: str
@@ -27,13 +28,13 @@ class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
     outcome: str
     reason: str
     """In words, fit to be shown."""
+    status_code: int | None = None
+    error: str | None = None
+    """A TransportError."""
     started_at_ms: int
     duration_ms: int = 0
     timings: str = "{}"
     """JSON: milliseconds by stage."""
-    status_code: int | None = None
-    error: str | None = None
-    """A TransportError."""
     next_attempt_at_ms: int | None = None
     """When the next automatic attempt is due."""
     parked: bool = False
@@ -57,6 +58,7 @@ class LastAutomatic(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _APPEND = sa.insert(attempts)
+_APPEND_MANY = Bulk(_APPEND, AttemptRecord.__struct_fields__)
 _LAST_ID = sa.select(sa.func.max(attempts.c.id))
 
 
@@ -64,7 +66,7 @@ def append_attempts(connection: sa.Connection, records: Sequence[AttemptRecord])
     """Append; returns the highest id that is now there (of these records, while no other process writes)."""
     if not records:
         return None
-    connection.execute(_APPEND, [msgspec.structs.asdict(record) for record in records])
+    _APPEND_MANY.run(connection, [msgspec.structs.astuple(record) for record in records])
     return connection.execute(_LAST_ID).scalar_one()
 
 

@@ -13,6 +13,7 @@ import msgspec
 import sqlalchemy as sa
 
 from bellwire.db.attempts import load_last_automatic, load_last_number
+from bellwire.db.bulk import Bulk
 from bellwire.db.dialect import insert
 from bellwire.db.tables import events, integrations, outbox
 
@@ -40,7 +41,7 @@ class OutboxRow(msgspec.Struct, frozen=True, kw_only=True):
     created_at_ms: int
 
 
-class Held(msgspec.Struct, frozen=True):
+class Held(msgspec.Struct, frozen=True, gc=False):
     """A row that a claim of ours holds."""
 
     id: int
@@ -89,7 +90,7 @@ def enqueue_rows(connection: sa.Connection, rows: Sequence[OutboxRow]) -> None:
 _OURS = (outbox.c.id == sa.bindparam("row_id"), outbox.c.lease == sa.bindparam("fence"))
 _FREE: dict[str, object] = {"lease": None, "lease_until_ms": None}
 
-_FINISH = sa.delete(outbox).where(*_OURS)
+_FINISH = Bulk(sa.delete(outbox).where(*_OURS), ("row_id", "fence"))
 """Delivered or skipped: the row leaves."""
 
 _RESCHEDULE = (
@@ -123,8 +124,7 @@ _RELEASE = sa.update(outbox).where(*_OURS).values(state=State.DUE.value, **_FREE
 
 def finish(connection: sa.Connection, rows: Sequence[Held]) -> None:
     """Take rows out for good."""
-    if rows:
-        connection.execute(_FINISH, [_named(row) for row in rows])
+    _FINISH.run(connection, [(row.id, row.fence) for row in rows])
 
 
 def reschedule(connection: sa.Connection, rows: Sequence[Later]) -> None:

@@ -19,7 +19,7 @@ class LaneRoom(msgspec.Struct, frozen=True, kw_only=True):
     """As `Integration.order_wait_ms`."""
 
 
-class Claimed(msgspec.Struct, frozen=True, kw_only=True):
+class Claimed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A row that is ours until `lease_until_ms`, with the event it is about. `attempt` counts automatic ones so far."""
 
     id: int

@@ -8,7 +8,7 @@ from bellwire.destinations.base import Answer, Destination, Outcome
 from bellwire.destinations.outcomes import standard_outcome
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """`settled`: nothing more is to be done. `retried`: the schedule says when again; neither = given up at once."""
 
     outcome: Outcome

@@ -37,7 +37,7 @@ class HTTPCaller(Protocol):
     ) -> Answer: ...
 
 
-class Attempted(msgspec.Struct, frozen=True, kw_only=True):
+class Attempted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An attempt that has ended: what to write down and what follows. The record does not know the future yet."""
 
     record: AttemptRecord

@@ -11,7 +11,7 @@ from bellwire.db.outbox import Fence, Held, Later, finish, release, release_expi
 from bellwire.db.outbox_claim import LaneClaim, LaneRoom, claim_due
 
 
-class Ended(msgspec.Struct, frozen=True, kw_only=True):
+class Ended(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A row whose attempt has ended. Not `settled`: `record.next_attempt_at_ms` says when again, None = parked."""
 
     held: Held

@@ -40,7 +40,7 @@ class Outcome(StrEnum):
     """Not sent on purpose; the reason is in words."""
 
 
-class OutboundRequest(msgspec.Struct, frozen=True, kw_only=True):
+class OutboundRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One HTTP request, whole. `secret_headers` and `secret_params` name what must be masked in the feed."""
 
     method: str
@@ -58,7 +58,7 @@ class Skip(msgspec.Struct, frozen=True):
     reason: str
 
 
-class AttemptContext(msgspec.Struct, frozen=True, kw_only=True):
+class AttemptContext(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a request may depend on besides event and settings: facts of this attempt."""
 
     attempt: int

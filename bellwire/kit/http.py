@@ -37,7 +37,7 @@ class TransportError(StrEnum):
     """The peer did not speak HTTP, or its answer broke a limit while being read."""
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What came back: a status, or a transport error. `body` is cut at the limit, `truncated` says so.
 
     Header names are lower case. With `error` set, status, headers and body are what had arrived before it.
@@ -148,20 +148,19 @@ class GuardedClient:
             timeout=aiohttp.ClientTimeout(total=timeout_s, ceil_threshold=timeout_s + 1),
             trace_request_ctx=call.stages,
         )
+        call.first_byte_ns = time.perf_counter_ns()
+        call.status = response.status
+        call.headers = _plain_headers(response)
         try:
-            call.first_byte_ns = time.perf_counter_ns()
-            call.status = response.status
-            call.headers = _plain_headers(response)
             while chunk := await response.content.readany():
                 call.raw += chunk
                 if len(call.raw) > limit:
                     call.truncated = True
-                    response.close()
                     break
         finally:
-            response.release()
-            call.raw, cut = decompress(bytes(call.raw[:limit]), call.headers.get("content-encoding", ""), limit)
-            call.truncated = call.truncated or cut
+            if not response.content.at_eof():
+                response.close()
+            call.unpack(limit)
 
     async def close(self) -> None:
         """Close all connections; requests still on the wire end as `reset`."""
@@ -198,6 +197,15 @@ class _Call:
             duration_ms=total_ms,
             timings=timings,
         )
+
+    def unpack(self, limit: int) -> None:
+        """Keep `limit` bytes of what came, decompressed."""
+        raw = bytes(self.raw[:limit])
+        encoding = self.headers.get("content-encoding")
+        if encoding is not None:
+            raw, cut = decompress(raw, encoding, limit)
+            self.truncated = self.truncated or cut
+        self.raw = raw
 
     def failed(self, error: TransportError, detail: str) -> Answer:
         return self.answer(error, detail[:_ERROR_DETAIL_CHARACTERS])
