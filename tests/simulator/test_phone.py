@@ -13,7 +13,7 @@ from starlette.routing import Route
 from bellwire.simulator import phone as phone_module
 from bellwire.simulator.people import Platform, make_person
 from bellwire.simulator.phone import Carrier, Phone
-from tests.support.world import served
+from tests.support.served import served
 
 
 def talk(answers: list[int], speak: Callable[[Phone], None]) -> tuple[list[tuple[str, str]], dict[int, int]]:

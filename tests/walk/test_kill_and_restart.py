@@ -28,7 +28,7 @@ from bellwire.simulator.apple import FakeAppStore
 from bellwire.simulator.google import FakePlay
 from bellwire.simulator.kernel import Kernel, Mode
 from tests.support.process import HubProcess
-from tests.support.world import served
+from tests.support.served import served
 
 DAY_MS = 86_400_000
 KILLS = 4

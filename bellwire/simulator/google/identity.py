@@ -32,21 +32,31 @@ class GrantRefused(Exception):
         self.description = description
 
 
+def new_key() -> rsa.RSAPrivateKey:
+    """A key as Google uses them."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
 class Identity:
     """The service account's key, the push signer's keys, and the access tokens that are out.
 
-    Keys take a while to make, so they are made when first needed.
+    Keys take a while to make, so they are made when first needed, unless somebody brings them.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, *, account_key: rsa.RSAPrivateKey | None = None, push_key: rsa.RSAPrivateKey | None = None
+    ) -> None:
+        self._given_account_key = account_key
         self._account_key_id = secrets.token_hex(20)
         self._push_keys: dict[str, rsa.RSAPrivateKey] = {}
         self._signing_kid = ""
         self._access_tokens: dict[str, float] = {}
+        if push_key is not None:
+            self._sign_with(push_key)
 
     @cached_property
     def _account_key(self) -> rsa.RSAPrivateKey:
-        return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        return self._given_account_key or new_key()
 
     def service_account_json(self, token_uri: str) -> str:
         """The key file that an operator would download."""
@@ -103,8 +113,11 @@ class Identity:
 
     def rotate_push_key(self) -> None:
         """Sign with a new key from now on; the old one stays published."""
+        self._sign_with(new_key())
+
+    def _sign_with(self, key: rsa.RSAPrivateKey) -> None:
         self._signing_kid = secrets.token_hex(20)
-        self._push_keys[self._signing_kid] = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self._push_keys[self._signing_kid] = key
 
     def jwks(self) -> dict[str, object]:
         """The published keys."""

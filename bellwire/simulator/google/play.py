@@ -26,6 +26,7 @@ class FakePlay(Replacements, OneTimePurchases):
         tax_inclusive: bool = True,
         rolling_grace: bool = False,
         prefix: str = "",
+        identity: Identity | None = None,
     ) -> None:
         super().__init__(kernel, catalogue=catalogue, region=region, tax_ppm=tax_ppm, tax_inclusive=tax_inclusive)
         self.package_name = package_name
@@ -35,7 +36,7 @@ class FakePlay(Replacements, OneTimePurchases):
         """Address of the server that has `routes()` mounted, `prefix` included."""
         self.financial_permission = True
         """Whether the service account may view orders."""
-        self.identity = Identity()
+        self.identity = identity or Identity()
         self.pusher = Pusher(kernel, self.identity, package_name)
         self._tell = self.pusher.push
 
