@@ -31,6 +31,12 @@ async def note_credentials(writer: Writer, app: App, status: CredentialStatus, m
     )
 
 
+async def note_accepted(writer: Writer, app: App, now_ms: int) -> None:
+    """The store answered: credentials that it had refused are good again."""
+    if app.credential_status is CredentialStatus.INVALID:
+        await note_credentials(writer, app, CredentialStatus.OK, "The store accepts them.", now_ms)
+
+
 def _note(connection: sa.Connection, notes: Sequence[CredentialNote]) -> list[None]:
     for note in notes:
         update_app_status(

@@ -1,7 +1,6 @@
 """Working through notifications after they were answered: pull where needed, apply, acknowledge, try again later."""
 
 import asyncio
-import zlib
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -21,8 +20,10 @@ from bellwire.db.inbox import (
 )
 from bellwire.db.purchases import find_chain
 from bellwire.db.writer import Writer
-from bellwire.ingest.credentials import note_credentials
-from bellwire.ingest.units import Acknowledged, Applied, ApplyFacts, UnitRunner
+from bellwire.ingest.credentials import note_accepted, note_credentials
+from bellwire.ingest.finisher import Finisher
+from bellwire.ingest.lanes import Lanes
+from bellwire.ingest.units import Applied, ApplyFacts, UnitRunner
 from bellwire.kit.clock import Clock
 from bellwire.model.enums import CredentialStatus, Store
 from bellwire.model.facts import Snapshot
@@ -42,8 +43,14 @@ from bellwire.stores.base import (
 
 log = structlog.get_logger()
 
-LANES = 16
-"""Notifications of one chain go through one lane, in order of arrival; so many lanes work at once."""
+AT_ONCE = 16
+"""Notifications of one app that are worked on at the same time: an app whose store hangs holds up no other."""
+HANDED_OVER_MS = 30_000
+"""For so long a fresh notification is left to the process that received it; then whoever looks takes it."""
+MAX_HELD = 5_000
+"""Notifications in memory. What comes on top stays in the inbox until it is looked for."""
+_POLL_S = 1.0
+_POLL_LIMIT = 500
 _BACKOFF_MS = (5_000, 30_000, 60_000, 300_000, 900_000, 3_600_000)
 _GIVE_UP_AFTER = 40
 """Attempts, about a day and a half: then the entry is `failed`, kept, and the refresh timers go on asking."""
@@ -80,69 +87,85 @@ class Processor:
         self._runner = runner
         self._clock = clock
         self._wall = wall
-        self._lanes: list[asyncio.Queue[_Work]] = [asyncio.Queue() for _ in range(LANES)]
+        self._running = False
         self._held: set[int] = set()
-        self._side: set[asyncio.Task[None]] = set()
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._lanes: Lanes[_Work] = Lanes(self._do, at_once=AT_ONCE)
+        self._finisher = Finisher(engine=engine, writer=writer, adapters=adapters, runner=runner)
 
     # ---- running
 
     async def run(self) -> None:
         """Work until cancelled. Starts with what an earlier process left open."""
-        async with asyncio.TaskGroup() as group:
-            for lane in self._lanes:
-                group.create_task(self._run_lane(lane))
-            group.create_task(self._poll())
+        self._running = True
+        alone = self._engine.dialect.name == "sqlite"
+        ahead_ms = HANDED_OVER_MS if alone else 0  # nobody else can be at it
+        try:
+            while True:
+                try:
+                    await self.check_open(ahead_ms)
+                    ahead_ms = 0
+                except Exception:
+                    log.exception("inbox.check_failed")
+                await asyncio.sleep(_POLL_S)
+        finally:
+            self._running = False
+            await self._lanes.close()
+            await self._finisher.close()
+            self._held.clear()
 
     def offer(self, app: App, entry_id: int, notification: Notification, received_wall_ms: int) -> None:
         """A message that was just kept."""
-        self._put(_Work(app, entry_id, notification, received_wall_ms, 0))
+        if len(self._held) < MAX_HELD:
+            self._put(_Work(app, entry_id, notification, received_wall_ms, 0))
 
     async def settle(self) -> None:
-        """Wait until everything offered so far is done; for tests and a graceful stop."""
-        await self._idle.wait()
+        """Wait until everything offered so far is done."""
+        while self._lanes.busy or self._finisher.busy:
+            await self._lanes.idle()
+            await self._finisher.idle()
+
+    async def check_open(self, ahead_ms: int = 0) -> None:
+        """Take up entries that are due for another try (in `ahead_ms`), or that a killed process left behind."""
+        busy = frozenset(self._held)  # as of before the look: what it shows of these is old
+        due_ms = self._wall.now_ms() + ahead_ms
+        for entry in await asyncio.to_thread(self._load_open, due_ms, _POLL_LIMIT + len(busy)):
+            if entry.id not in busy and len(self._held) < MAX_HELD:
+                await self._resume(entry)
+
+    def _load_open(self, due_ms: int, limit: int) -> list[OpenEntry]:
+        with self._engine.connect() as connection:
+            return load_open(connection, due_ms, limit=limit)
+
+    async def _resume(self, entry: OpenEntry) -> None:
+        app = self._config.current().apps.get(entry.app_id)
+        if app is None or app.store not in self._adapters:
+            await self._conclude(entry.id, FAILED, "the app was removed")
+            return
+        try:
+            notification = self._adapters[app.store].decode(app, entry.body)
+        except Rejected as error:
+            await self._conclude(entry.id, FAILED, error.reason)
+        except Exception as error:
+            log.exception("notification.failed", entry_id=entry.id, app_id=app.id)
+            await self._later(app, entry.id, entry.attempts, f"unexpected: {type(error).__name__}")
+        else:
+            self._put(_Work(app, entry.id, notification, entry.received_at_ms, entry.attempts))
 
     def _put(self, work: _Work) -> None:
-        if work.entry_id in self._held:
+        if not self._running or work.entry_id in self._held:
             return
         self._held.add(work.entry_id)
-        self._idle.clear()
         keys = [one.store_key for one in work.notification.snapshots] or list(work.notification.store_keys)
-        lane = zlib.crc32(f"{work.app.id}{keys[0] if keys else ''}".encode()) % LANES
-        self._lanes[lane].put_nowait(work)
+        self._lanes.put(work.app.id, keys[0] if keys else "", work)
 
-    async def _run_lane(self, lane: asyncio.Queue[_Work]) -> None:
-        while True:
-            work = await lane.get()
-            try:
-                await self._work(work)
-            except Exception as error:
-                log.exception("notification.failed", entry_id=work.entry_id, app_id=work.app.id)
-                await self._later(work, f"unexpected: {type(error).__name__}")
-            finally:
-                self._held.discard(work.entry_id)
-                self._note_idle()
-
-    async def _poll(self) -> None:
-        """Entries that wait for another try, or that a killed process left behind."""
-        while True:
-            for entry in await asyncio.to_thread(self._load_open):
-                app = self._config.current().apps.get(entry.app_id)
-                if app is None:
-                    await self._conclude(entry.id, FAILED, "the app was removed")
-                    continue
-                try:
-                    notification = self._adapters[app.store].decode(app, entry.body)
-                except Rejected as error:
-                    await self._conclude(entry.id, FAILED, error.reason)
-                    continue
-                self._put(_Work(app, entry.id, notification, entry.received_at_ms, entry.attempts))
-            await asyncio.sleep(1.0)
-
-    def _load_open(self) -> list[OpenEntry]:
-        with self._engine.connect() as connection:
-            return load_open(connection, self._wall.now_ms(), limit=500)
+    async def _do(self, work: _Work) -> None:
+        try:
+            await self._work(work)
+        except Exception as error:
+            log.exception("notification.failed", entry_id=work.entry_id, app_id=work.app.id)
+            await self._later(work.app, work.entry_id, work.attempts, f"unexpected: {type(error).__name__}")
+        finally:
+            self._held.discard(work.entry_id)
 
     # ---- one notification
 
@@ -157,10 +180,10 @@ class Processor:
             return
         except CredentialError as error:
             await note_credentials(self._writer, work.app, CredentialStatus.INVALID, str(error), self._wall.now_ms())
-            await self._later(work, str(error))
+            await self._later(work.app, work.entry_id, work.attempts, str(error))
             return
         except StoreUnavailable as error:
-            await self._later(work, str(error), error.retry_after_ms)
+            await self._later(work.app, work.entry_id, work.attempts, str(error), error.retry_after_ms)
             return
         received_ms = self._clock.now_ms() - (self._wall.now_ms() - work.received_wall_ms)
         applied = await self._apply(
@@ -205,11 +228,16 @@ class Processor:
         try:
             for key, known in wanted.items():
                 pulled += await adapter.pull(work.app, key, known=known, hints=notification.hints)
+        except (PurchaseNotFound, PurchaseGone):
+            if embedded:  # it is signed by the store all the same
+                return embedded, False
+            raise
         except StoreError:
             if embedded and work.attempts >= _EMBEDDED_AFTER:
                 return embedded, False
             raise
-        return embedded + pulled if embedded else pulled, True
+        await note_accepted(self._writer, work.app, self._wall.now_ms())
+        return embedded + pulled, True
 
     async def _known(self, app: App, store_key: str) -> Chain | None:
         return await asyncio.to_thread(self._find, app.id, store_key)
@@ -224,19 +252,21 @@ class Processor:
             raise TypeError(f"facts answered {type(result).__name__}")
         return result
 
-    async def _later(self, work: _Work, reason: str, retry_after_ms: int | None = None) -> None:
+    async def _later(
+        self, app: App, entry_id: int, attempts: int, reason: str, retry_after_ms: int | None = None
+    ) -> None:
         now = self._wall.now_ms()
-        if work.attempts >= _GIVE_UP_AFTER:
-            await self._conclude(work.entry_id, FAILED, reason)
+        if attempts >= _GIVE_UP_AFTER:
+            await self._conclude(entry_id, FAILED, reason)
             return
-        wait = _BACKOFF_MS[min(work.attempts, len(_BACKOFF_MS) - 1)]
+        wait = _BACKOFF_MS[min(attempts, len(_BACKOFF_MS) - 1)]
         outcome = InboxOutcome(
-            id=work.entry_id,
+            id=entry_id,
             status=RECEIVED,
             error=reason,
             next_attempt_at_ms=now + max(wait, min(retry_after_ms or 0, DAY_MS)),
         )
-        log.warning("notification.postponed", app_id=work.app.id, reason=reason, attempts=work.attempts + 1)
+        log.warning("notification.postponed", app_id=app.id, reason=reason, attempts=attempts + 1)
         await self._writer.write(_record, outcome)
 
     async def _conclude(self, entry_id: int, status: str, error: str | None) -> None:
@@ -247,38 +277,9 @@ class Processor:
         """A store's test message counts as a sign of life."""
         await self._writer.write(_note_heard, (app, self._wall.now_ms()))
 
-    # ---- after the commit
-
     def finish(self, app: App, snapshots: Sequence[Snapshot]) -> None:
-        """Acknowledge purchases where the store wants it, beside everything else; timers repeat what fails."""
-        for snapshot in snapshots:
-            if snapshot.acknowledged is False and not snapshot.pending:
-                task = asyncio.get_running_loop().create_task(self._finish(app, snapshot))
-                self._side.add(task)
-                self._idle.clear()
-                task.add_done_callback(self._side_done)
-
-    def _side_done(self, task: asyncio.Task[None]) -> None:
-        self._side.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("purchase.finish_failed", error=repr(task.exception()))
-        self._note_idle()
-
-    def _note_idle(self) -> None:
-        if not self._held and not self._side:
-            self._idle.set()
-
-    async def _finish(self, app: App, snapshot: Snapshot) -> None:
-        chain = await self._known(app, snapshot.store_key)
-        if chain is None or chain.observer_mode or chain.acknowledged:
-            return
-        try:
-            await self._adapters[app.store].finish(app, snapshot)
-        except StoreError as error:
-            log.warning("purchase.unacknowledged", app_id=app.id, store=app.store, reason=str(error))
-            return
-        key = (app.id, snapshot.environment.value, snapshot.store_key)
-        await self._writer.write(self._runner.handle, Acknowledged(key=key))
+        """Acknowledge purchases where the store wants it."""
+        self._finisher.offer(app, snapshots)
 
 
 def reveals_a_gap(chain: Chain | None, snapshot: Snapshot) -> bool:

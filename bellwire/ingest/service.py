@@ -26,7 +26,7 @@ from bellwire.ingest.calls import (
     Visit,
 )
 from bellwire.ingest.credentials import note_credentials
-from bellwire.ingest.processor import Processor
+from bellwire.ingest.processor import HANDED_OVER_MS, Processor
 from bellwire.ingest.units import ApplyReceipt, Identify, SeeCustomer, Seen, Unit, UnitRunner
 from bellwire.kit.clock import Clock
 from bellwire.kit.ids import new_row_id
@@ -136,7 +136,7 @@ class Ingest:
             headers=json.dumps(kept),
             status=status,
             error=notification.ignored,
-            next_attempt_at_ms=now if status == RECEIVED else None,
+            next_attempt_at_ms=now + HANDED_OVER_MS if status == RECEIVED else None,
             processed_at_ms=None if status == RECEIVED else now,
         )
 

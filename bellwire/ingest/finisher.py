@@ -1,0 +1,72 @@
+"""Telling a store that a purchase has reached its buyer, where it wants to know (spec: stores 3.7)."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import sqlalchemy as sa
+import structlog
+
+from bellwire.db.purchases import find_chain
+from bellwire.db.writer import Writer
+from bellwire.ingest.lanes import Lanes
+from bellwire.ingest.units import Acknowledged, UnitRunner
+from bellwire.model.enums import Store
+from bellwire.model.facts import Snapshot
+from bellwire.model.projects import App
+from bellwire.model.purchases import Chain
+from bellwire.stores.base import StoreAdapter, StoreError
+
+log = structlog.get_logger()
+
+AT_ONCE = 8
+"""Calls for one app at a time."""
+
+_Work = tuple[App, Snapshot]
+
+
+class Finisher:
+    """Works beside everything else; what fails is found again by the refresh timers."""
+
+    def __init__(
+        self, *, engine: sa.Engine, writer: Writer, adapters: Mapping[Store, StoreAdapter], runner: UnitRunner
+    ) -> None:
+        self._engine = engine
+        self._writer = writer
+        self._adapters = adapters
+        self._runner = runner
+        self._lanes: Lanes[_Work] = Lanes(self._finish, at_once=AT_ONCE)
+
+    @property
+    def busy(self) -> bool:
+        return self._lanes.busy
+
+    def offer(self, app: App, snapshots: Sequence[Snapshot]) -> None:
+        """Purchases that were just committed."""
+        for snapshot in snapshots:
+            if snapshot.acknowledged is False and not snapshot.pending:
+                self._lanes.put(app.id, snapshot.store_key, (app, snapshot))
+
+    async def idle(self) -> None:
+        """Wait until nothing is left to tell."""
+        await self._lanes.idle()
+
+    async def close(self) -> None:
+        """Leave the rest to the timers."""
+        await self._lanes.close()
+
+    async def _finish(self, work: _Work) -> None:
+        app, snapshot = work
+        chain = await asyncio.to_thread(self._find, app.id, snapshot.store_key)
+        if chain is None or chain.observer_mode or chain.acknowledged:
+            return
+        try:
+            await self._adapters[app.store].finish(app, snapshot)
+        except StoreError as error:
+            log.warning("purchase.unacknowledged", app_id=app.id, store=app.store, reason=str(error))
+            return
+        key = (app.id, snapshot.environment.value, snapshot.store_key)
+        await self._writer.write(self._runner.handle, Acknowledged(key=key))
+
+    def _find(self, app_id: str, store_key: str) -> Chain | None:
+        with self._engine.connect() as connection:
+            return find_chain(connection, app_id, store_key)
