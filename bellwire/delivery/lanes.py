@@ -5,9 +5,10 @@ from collections import deque
 from bellwire.db.outbox_claim import Claimed, LaneRoom
 from bellwire.model.projects import Integration
 
-AHEAD = 2
-"""A lane holds up to this many times its concurrency: what is sent, and as much again ready to be sent, so that
-senders do not wait for the database."""
+AHEAD = 4
+"""A lane holds up to this many times its concurrency: what is sent, and what is ready to be sent while a turn of the
+database runs. With less the senders wait for rows, and turns get smaller and dearer (measured: 2 gives 0.4 of the bare
+client's rate with 64 at once, 4 gives 0.55, 8 no more)."""
 
 
 class Lane:

@@ -82,6 +82,18 @@ def test_a_plain_exchange() -> None:
     play(scene)
 
 
+def test_stages_are_timed_where_there_are_any() -> None:
+    async def scene(server: RudeServer, client: GuardedClient) -> None:
+        url = f"http://localhost:{server.port}/"
+        answers = [await client.request("GET", url) for _ in range(2)]
+        assert [sorted(answer.timings) for answer in answers] == [
+            ["connect", "dns", "first_byte", "total"],
+            ["first_byte", "total"],
+        ]
+
+    play(scene)
+
+
 def test_connections_are_kept_and_cookies_are_not() -> None:
     async def scene(server: RudeServer, client: GuardedClient) -> None:
         server.replies["/"] = status(200, b"", Set_Cookie="a=1")
