@@ -16,6 +16,7 @@ from bench.processes import nginx
 from bench.sample import BODY_BYTES
 
 POLL_S = 0.02
+LONGEST_S = 120
 
 
 def measure(of: Stores, count: int) -> float:
@@ -31,6 +32,8 @@ async def _drain(installed: Installation, count: int) -> float:
     running = asyncio.create_task(hub.delivery.run())
     started = time.perf_counter()
     while await asyncio.to_thread(waiting, hub.read_engine):
+        if time.perf_counter() - started > LONGEST_S:
+            raise RuntimeError(f"the outbox was not empty after {LONGEST_S} s")
         await asyncio.sleep(POLL_S)
     took_s = time.perf_counter() - started
     hub.delivery.stop()
