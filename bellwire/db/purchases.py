@@ -99,7 +99,7 @@ def save_chains(
         rows.append(_chain_row(chain, now_ms))
         known: dict[str, Period] = {} if before is None else {period.period_key: period for period in before.periods}
         period_rows += [
-            asdict(period) | {"chain_id": chain.id}
+            asdict(period) | {"chain_id": chain.id, "items": _items_text(period)}
             for period in chain.periods
             if known.get(period.period_key) != period
         ]
@@ -146,6 +146,7 @@ def _with_periods(connection: sa.Connection, rows: Sequence[sa.Row[int, int, str
         statement = sa.select(periods.c.chain_id, *columns).where(periods.c.chain_id.in_(ids))
         for chain_id, *values in connection.execute(statement.order_by(periods.c.ordinal)):
             fields = dict(zip(_PERIOD_FIELDS, values, strict=True))
+            fields["items"] = () if fields["items"] is None else msgspec.json.decode(fields["items"])
             by_chain[chain_id].append(msgspec.convert(fields, Period))
     return [
         replace(
@@ -153,6 +154,11 @@ def _with_periods(connection: sa.Connection, rows: Sequence[sa.Row[int, int, str
         )
         for chain_id, customer_id, key, flags, raw in {row[0]: row for row in rows}.values()
     ]
+
+
+def _items_text(period: Period) -> str | None:
+    """NULL for a single product, which nearly all are."""
+    return msgspec.json.encode(period.items).decode() if period.items else None
 
 
 def _chain_row(chain: Chain, now_ms: int) -> dict[str, object]:

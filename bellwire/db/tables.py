@@ -266,6 +266,7 @@ periods = Table(
     Column("refund_as_of_ms", BigInteger, nullable=False),
     Column("family_revoked", Boolean, nullable=False),
     Column("quantity", Integer),
+    Column("items", Text),
     Column("historical", Boolean, nullable=False),
     PrimaryKeyConstraint("chain_id", "period_key"),
 )

@@ -66,7 +66,8 @@ def active_entitlements(
     active: set[str] = set()
     for chain in chains:
         if chain.latest is not None and grants_entitlements(chain, settings) and has_access(chain, now_ms):
-            active.update(catalogue.entitlements_of(chain.latest.product_key))
+            for product_key in chain.latest.product_keys:
+                active.update(catalogue.entitlements_of(product_key))
     return frozenset(active)
 
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import msgspec
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from bellwire.engine.access import access_until_ms, grants_entitlements, has_access
 from bellwire.model.customer_info import (
@@ -109,8 +110,29 @@ def _holdings(chain: Chain) -> list[_Holding]:
             product_ends = _earlier(period.expires_at_ms, access_ends)
         else:
             access_ends = product_ends = _earlier(period.expires_at_ms, chain.periods[index + 1].purchased_at_ms)
-        by_product[period.product_id] = _Holding(chain, period, product_ends, access_ends, is_running)
+        for part in _parts(period):
+            by_product[part.product_id] = _Holding(chain, part, product_ends, access_ends, is_running)
     return list(by_product.values())
+
+
+def _parts(period: Period) -> Sequence[Period]:
+    """The period of each product of a bundle, as if it had been bought alone: SDKs look every product up by itself."""
+    if not period.items:
+        return (period,)
+    parts: list[Period] = []
+    for item in period.items:
+        product_id, _, plan_id = item.product_key.partition(":")
+        parts.append(
+            replace(
+                period,
+                product_id=product_id,
+                plan_id=plan_id or None,
+                price_micros=item.price_micros,
+                currency=item.currency,
+                items=(),
+            )
+        )
+    return parts
 
 
 def _access_end(chain: Chain) -> int | None:

@@ -8,11 +8,13 @@ from msgspec.structs import replace
 from bellwire.engine.emission import Context, Emission, canonical_rank
 from bellwire.engine.identity import aliases, event_app_user_id
 from bellwire.engine.keys import chain_event_id, event_id
-from bellwire.engine.money import wire_amount, wire_share, wire_usd
+from bellwire.engine.money import round_half_even, wire_amount, wire_share, wire_usd
 from bellwire.model.customers import Customer
 from bellwire.model.enums import Environment, EventType, Ownership, Store
-from bellwire.model.events import Event, EventRecord, WireAttribute
-from bellwire.model.purchases import Chain
+from bellwire.model.events import Event, EventRecord, WireAttribute, WireItem
+from bellwire.model.facts import BundleItem
+from bellwire.model.projects import Catalogue
+from bellwire.model.purchases import Chain, Period
 
 _CONSENT = frozenset({EventType.PRICE_INCREASE_CONSENT_REQUIRED, EventType.PRICE_INCREASE_CONSENT_APPROVED})
 
@@ -72,7 +74,9 @@ def _event(emission: Emission, customer: Customer, context: Context, *, at_ms: i
     if kind in _CONSENT:
         return event
     expires = period.expires_at_ms if isinstance(emission.expiration_at_ms, UnsetType) else emission.expiration_at_ms
-    entitlements = context.catalogue.entitlements_of(product_id)
+    items = period.items if isinstance(emission.items, UnsetType) else emission.items
+    keys = [item.product_key for item in items] or [product_id]
+    entitlements = dict.fromkeys(name for key in keys for name in context.catalogue.entitlements_of(key))
     is_renewal, is_cancel = kind is EventType.RENEWAL, kind is EventType.CANCELLATION
     return replace(
         event,
@@ -82,9 +86,7 @@ def _event(emission: Emission, customer: Customer, context: Context, *, at_ms: i
         entitlement_ids=list(entitlements) or None,
         entitlement_id=None,
         presented_offering_id=chain.presented_offering_id,
-        presented_offering_context=(
-            UNSET if chain.presented_placement_id is None else {"placement_identifier": chain.presented_placement_id}
-        ),
+        presented_offering_context=_offering_context(chain, is_bundle=bool(items)),
         is_family_share=chain.ownership is Ownership.FAMILY_SHARED,
         price=wire_usd(emission.price_usd_micros),
         price_in_purchased_currency=wire_amount(emission.price_micros),
@@ -105,7 +107,50 @@ def _event(emission: Emission, customer: Customer, context: Context, *, at_ms: i
             if kind is EventType.NON_RENEWING_PURCHASE and period.quantity is not None and period.quantity > 1
             else UNSET
         ),
+        product_display_name=_display_name(product_id, context.catalogue) if items else UNSET,
+        items=[_item(item, emission, expires) for item in items] or UNSET,
     )
+
+
+def _offering_context(chain: Chain, *, is_bundle: bool) -> dict[str, str | int] | UnsetType:
+    """Where there is no placement to tell the key is absent; events of bundles always have it."""
+    if chain.presented_placement_id is not None:
+        return {"placement_identifier": chain.presented_placement_id}
+    return {} if is_bundle else UNSET
+
+
+def _display_name(product_key: str, catalogue: Catalogue) -> str | None:
+    names = catalogue.display_names
+    return names.get(product_key) or names.get(product_key.split(":", 1)[0])
+
+
+def _item(item: BundleItem, emission: Emission, expires_ms: int | None) -> WireItem:
+    """One product's share of the event's money: nothing where none moved, unknown in a refund of a part.
+
+    USD at the rate of the whole period, so that the shares add up to it.
+    """
+    period, total = emission.period, emission.price_micros
+    micros = item.price_micros
+    if total == 0:
+        micros = 0
+    elif micros is not None and total != period.price_micros:
+        micros = -micros if total is not None and total == -(period.price_micros or 0) else None
+    return WireItem(
+        type=item.type,
+        product_id=item.product_key,
+        price=wire_usd(_usd(micros, item, period)),
+        price_in_purchased_currency=wire_amount(micros),
+        currency=item.currency,
+        expiration_at_ms=item.expires_at_ms if isinstance(emission.expiration_at_ms, UnsetType) else expires_ms,
+    )
+
+
+def _usd(micros: int | None, item: BundleItem, period: Period) -> int | None:
+    if micros is None or micros == 0:
+        return micros
+    if period.price_usd_micros is None or not period.price_micros or item.currency != period.currency:
+        return None
+    return round_half_even(micros * period.price_usd_micros, period.price_micros)
 
 
 def _grace(chain: Chain) -> int | None:

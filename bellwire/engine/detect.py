@@ -6,6 +6,7 @@ told us, so that repeats find nothing and any order of the same facts ends alike
 
 from collections.abc import Iterator
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from bellwire.engine import emission as emit
@@ -39,6 +40,7 @@ def detect(before: Chain, snapshot: Snapshot, context: Context) -> Detection:
     after = _billing_issue(before, after, found)
     after = _renewal_switch(before, after, snapshot, found)
     after = _pending_change(before, after, found)
+    after = _added_items(before, after, found)
     _refunds(before, after, found)
     _missed_refunds(before, after, snapshot, found)
     after = _pause(before, after, found)
@@ -93,7 +95,8 @@ def _new_periods(before: Chain, after: Chain, context: Context, found: list[Emis
 
 def _unannounced_change(before: Chain, after: Chain, old: Period, new: Period) -> Iterator[Emission]:
     if before.auto_renew_product_id != new.product_key:
-        yield emit.product_change(after, old, new.product_key, before.change_count + 1, new.purchased_at_ms)
+        count, at_ms = before.change_count + 1, new.purchased_at_ms
+        yield emit.product_change(after, old, new.product_key, count, at_ms, new.items)
 
 
 def _extension(before: Chain, after: Chain, snapshot: Snapshot, found: list[Emission]) -> Chain:
@@ -161,6 +164,21 @@ def _pending_change(before: Chain, after: Chain, found: list[Emission]) -> Chain
     target = after.auto_renew_product_id or period.product_key
     after = replace(after, change_count=after.change_count + 1)
     found.append(emit.product_change(after, period, target, after.change_count, after.as_of_ms))
+    return after
+
+
+def _added_items(before: Chain, after: Chain, found: list[Emission]) -> Chain:
+    """Add-ons that joined a running period under its own key: PRODUCT_CHANGE without a target, listing all items.
+
+    Stores 3.5 wants an INITIAL_PURCHASE too; that comes with the new purchase key under which Google sells an add-on to
+    a running subscription. Items that leave make no event, as events 6.6 has it (stores 3.5 has a PRODUCT_CHANGE): the
+    next RENEWAL comes without them.
+    """
+    period = _latest(after)
+    if _turned(before, after) or set(period.product_keys) <= set(_latest(before).product_keys):
+        return after
+    after = replace(after, change_count=after.change_count + 1)
+    found.append(emit.product_change(after, period, UNSET, after.change_count, after.as_of_ms))
     return after
 
 

@@ -5,6 +5,7 @@ from msgspec import UNSET, UnsetType
 
 from bellwire.engine.money import Rates, round_half_even
 from bellwire.model.enums import CancelReason, EventType, ExpirationReason, Origin
+from bellwire.model.facts import BundleItem
 from bellwire.model.projects import App, Catalogue, ProjectSettings
 from bellwire.model.purchases import Chain, Period
 
@@ -39,6 +40,8 @@ class Emission(msgspec.Struct, frozen=True, kw_only=True):
     new_product_id: str | UnsetType = UNSET
     expiration_at_ms: int | None | UnsetType = UNSET
     """Overrides the period's own end (a refund moves it back)."""
+    items: tuple[BundleItem, ...] | UnsetType = UNSET
+    """Overrides the period's own items (a change lists those that are active after it)."""
     dispatch: bool = True
     historical: bool = False
     of_replaced: bool = False
@@ -165,7 +168,14 @@ def expiration(chain: Chain, period: Period, reason: ExpirationReason, at_ms: in
     )
 
 
-def product_change(chain: Chain, period: Period, new_product_id: str | UnsetType, count: int, at_ms: int) -> Emission:
+def product_change(
+    chain: Chain,
+    period: Period,
+    new_product_id: str | UnsetType,
+    count: int,
+    at_ms: int,
+    items: tuple[BundleItem, ...] | UnsetType = UNSET,
+) -> Emission:
     """PRODUCT_CHANGE away from `period`'s product; the key `new_product_id` is absent where UNSET."""
     target = "" if new_product_id is UNSET else new_product_id
     return Emission(
@@ -175,6 +185,7 @@ def product_change(chain: Chain, period: Period, new_product_id: str | UnsetType
         discriminator=f"{period.period_key}|{target}|{count}",
         store_time_ms=at_ms,
         new_product_id=new_product_id,
+        items=items,
     )
 
 

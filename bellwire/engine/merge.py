@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from bellwire.engine.emission import Context
 from bellwire.engine.money import amounts
 from bellwire.model.enums import PeriodType
-from bellwire.model.facts import PeriodFact, Snapshot
+from bellwire.model.facts import BundleItem, PeriodFact, Snapshot
 from bellwire.model.purchases import Chain, Period
 
 T = TypeVar("T")
@@ -47,6 +47,8 @@ def merge(chain: Chain, snapshot: Snapshot, context: Context) -> Chain:
     periods = _merge_periods(chain, snapshot, context, fresh=fresh and not snapshot.replaced_by_other)
     turned = bool(periods) and (chain.latest is None or periods[-1].period_key != chain.latest.period_key)
     after = replace(chain, periods=periods)
+    if periods and not chain.periods:  # a pending purchase has no name yet but its key
+        after = replace(after, original_transaction_id=snapshot.original_transaction_id)
     if turned:
         after = _start_period(chain, after)
     if snapshot.started_at_ms is not UNSET:
@@ -129,6 +131,7 @@ def _new_period(
         refund_as_of_ms=0 if fact.refunded_at_ms is UNSET else snapshot.as_of_ms,
         family_revoked=fact.family_revoked,
         quantity=fact.quantity,
+        items=fact.items,
     )
 
 
@@ -139,9 +142,28 @@ def _update_period(period: Period, fact: PeriodFact, snapshot: Snapshot, context
         after = _with_price(after, fact, snapshot, context)
     if fresh and fact.expires_at_ms != period.expires_at_ms:
         after = replace(after, expires_at_ms=fact.expires_at_ms)
+    if fresh and fact.items != period.items:
+        items = _carried_items(period, fact)
+        after = after if items == period.items else replace(after, items=items)
     if period.country is None and fact.country is not None:
         after = replace(after, country=fact.country)
     return _update_refund(after, fact, snapshot.as_of_ms)
+
+
+def _carried_items(period: Period, fact: PeriodFact) -> tuple[BundleItem, ...]:
+    """The items as newly told, at the prices known before. The price of one that joined is its own only if all prices
+    together are still the period's: otherwise another charge than the period's paid for it.
+    """
+    known = {item.product_key: item for item in period.items if item.price_micros is not None}
+    items = tuple(
+        replace(item, price_micros=known[item.product_key].price_micros, currency=known[item.product_key].currency)
+        if item.product_key in known
+        else item
+        for item in fact.items
+    )
+    if period.price_micros is None or sum(item.price_micros or 0 for item in items) == period.price_micros:
+        return items
+    return tuple(item if item.product_key in known else replace(item, price_micros=None) for item in items)
 
 
 def _update_refund(period: Period, fact: PeriodFact, as_of_ms: int) -> Period:

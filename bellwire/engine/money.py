@@ -58,15 +58,18 @@ def amounts(
     """Price, USD price and shares of a new period.
 
     A price that the store did not tell is the previous NORMAL period's of the same product, marked as assumed (spec:
-    stores 11.5); family-shared purchases and trials cost 0; unknown stays None, never 0 (stores 11.9).
+    stores 11.5); family-shared purchases and trials cost 0, but for add-ons that are paid while the base product is
+    tried; unknown stays None, never 0 (stores 11.9).
     """
     price, currency, assumed = fact.price_micros, fact.currency, False
-    if snapshot.ownership is Ownership.FAMILY_SHARED or fact.period_type is PeriodType.TRIAL:
+    free_trial = fact.period_type is PeriodType.TRIAL and not fact.items
+    if snapshot.ownership is Ownership.FAMILY_SHARED or free_trial:
         price = 0
     elif price is None and fact.period_type is PeriodType.NORMAL:
         for period in reversed(earlier):
             same = (period.product_id, period.plan_id) == (fact.product_id, fact.plan_id)
-            if same and period.period_type is PeriodType.NORMAL and period.price_micros is not None:
+            single = not fact.items and not period.items
+            if same and single and period.period_type is PeriodType.NORMAL and period.price_micros is not None:
                 price, currency, assumed = period.price_micros, period.currency, True
                 break
     usd = _usd(price, currency, fact.purchased_at_ms, rates)

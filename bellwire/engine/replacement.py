@@ -30,7 +30,8 @@ def replaced(old: Chain, snapshot: Snapshot, context: Context) -> Detection:
             found.append(emit.expiration(after, period, ExpirationReason.UNSUBSCRIBE, at_ms))
             after = replace(after, expired_event_for_period=period.period_key)
     elif snapshot.replacement is Replacement.IMMEDIATE:
-        found.append(emit.product_change(after, period, UNSET, old.change_count + 1, at_ms))
+        items = max(snapshot.periods, key=lambda fact: fact.purchased_at_ms).items if snapshot.periods else ()
+        found.append(emit.product_change(after, period, UNSET, old.change_count + 1, at_ms, items))
     sent = at_ms >= context.now_ms - context.settings.backfill_window_ms
     return Detection(
         after=after,

@@ -46,6 +46,13 @@ class ProductType(StrEnum):
     """Bought once; whether it is consumed is not known (Google one-time products)."""
 
 
+class ItemType(StrEnum):
+    """Part of one product in a subscription that holds several (Play add-ons)."""
+
+    BASE = "base"
+    ADDON = "addon"
+
+
 class Ownership(StrEnum):
     """How the customer came to own a purchase (Apple Family Sharing)."""
 

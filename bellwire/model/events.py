@@ -3,7 +3,7 @@
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from bellwire.model.enums import CancelReason, Environment, EventType, ExpirationReason, PeriodType, Store
+from bellwire.model.enums import CancelReason, Environment, EventType, ExpirationReason, ItemType, PeriodType, Store
 
 
 class WireAttribute(msgspec.Struct, frozen=True, kw_only=True):
@@ -11,6 +11,17 @@ class WireAttribute(msgspec.Struct, frozen=True, kw_only=True):
 
     value: str
     updated_at_ms: int
+
+
+class WireItem(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of `items`: a product of a subscription with add-ons. Amounts as in the event, which has their sum."""
+
+    type: ItemType
+    product_id: str
+    price: float | None
+    price_in_purchased_currency: float | None
+    currency: str | None
+    expiration_at_ms: int | None
 
 
 class Experiment(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +79,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     expiration_reason: ExpirationReason | UnsetType = UNSET
     metadata: dict[str, str] | None | UnsetType = UNSET
     quantity: int | UnsetType = UNSET
+    product_display_name: str | None | UnsetType = UNSET
+    items: list[WireItem] | UnsetType = UNSET
+    """The base product and its add-ons; absent for a single product."""
     transferred_from: list[str] | UnsetType = UNSET
     transferred_to: list[str] | UnsetType = UNSET
     customer_sequence: int | UnsetType = UNSET

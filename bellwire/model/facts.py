@@ -16,12 +16,25 @@ from bellwire.model.enums import (
     CancelReason,
     Environment,
     ExpirationReason,
+    ItemType,
     Ownership,
     PeriodType,
     PriceConsent,
     ProductType,
     Store,
 )
+
+
+class BundleItem(msgspec.Struct, frozen=True, kw_only=True):
+    """One product of a subscription that was bought with add-ons (spec: stores 11.2)."""
+
+    type: ItemType
+    product_key: str
+    """As events spell it."""
+    price_micros: int | None = None
+    """Share of the period's price; None when the store does not tell."""
+    currency: str | None = None
+    expires_at_ms: int | None = None
 
 
 class PeriodFact(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +73,8 @@ class PeriodFact(msgspec.Struct, frozen=True, kw_only=True):
     family_revoked: bool = False
     """Access ended because a family member stopped sharing: no money moved (spec: stores 2.6 REVOKE)."""
     quantity: int | None = None
+    items: tuple[BundleItem, ...] = ()
+    """The base product, then its add-ons; empty for a single product. Their prices sum up to `price_micros`."""
 
 
 class Replacement(StrEnum):

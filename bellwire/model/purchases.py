@@ -12,7 +12,7 @@ from bellwire.model.enums import (
     ProductType,
     Store,
 )
-from bellwire.model.facts import product_key
+from bellwire.model.facts import BundleItem, product_key
 
 
 class Period(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,11 +45,18 @@ class Period(msgspec.Struct, frozen=True, kw_only=True):
     """Store time of the newest statement about a refund: older ones neither refund nor reverse."""
     family_revoked: bool = False
     quantity: int | None = None
+    items: tuple[BundleItem, ...] = ()
+    """The base product, then its add-ons; empty for a single product."""
     historical: bool = False
 
     @property
     def product_key(self) -> str:
         return product_key(self.product_id, self.plan_id)
+
+    @property
+    def product_keys(self) -> tuple[str, ...]:
+        """Everything that this period gives access to, the base product first."""
+        return tuple(item.product_key for item in self.items) or (self.product_key,)
 
 
 class Chain(msgspec.Struct, frozen=True, kw_only=True):

@@ -255,6 +255,7 @@ def upgrade() -> None:
         sa.Column("refund_as_of_ms", sa.BigInteger(), nullable=False),
         sa.Column("family_revoked", sa.Boolean(), nullable=False),
         sa.Column("quantity", sa.Integer()),
+        sa.Column("items", sa.Text()),
         sa.Column("historical", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(["chain_id"], ["chains.id"], name="fk_periods_chain_id"),
         sa.PrimaryKeyConstraint("chain_id", "period_key", name="pk_periods"),
