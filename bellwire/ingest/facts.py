@@ -163,16 +163,16 @@ class FactsUnit:
         )
 
     def _note_unknown_product(self, chain: Chain) -> None:
-        latest = chain.latest
-        if latest is None or self._context.catalogue.knows(latest.product_key):
-            return
-        self._ws.notice(
-            self._app.project_id,
-            "unknown_product",
-            latest.product_key,
-            f"Product {latest.product_key} was bought but is not in the catalogue: its events carry no entitlements. "
-            f"Add it with `bellwire product add`.",
-        )
+        for key in () if chain.latest is None else chain.latest.product_keys:
+            if self._context.catalogue.knows(key):
+                continue
+            self._ws.notice(
+                self._app.project_id,
+                "unknown_product",
+                key,
+                f"Product {key} was bought but is not in the catalogue: its events carry no entitlements. "
+                f"Add it with `bellwire product add`.",
+            )
 
     # ---- customers
 
