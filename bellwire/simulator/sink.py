@@ -15,6 +15,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from bellwire.simulator.mischief import Mischief, answer
+
 TOLERANCE_S = 300
 REMEMBERED_IDS = 200_000
 
@@ -89,11 +91,13 @@ class Sink:
 
     def __init__(self, rng: random.Random, *receivers: Receiver) -> None:
         self.receivers = {receiver.name: receiver for receiver in receivers}
+        self.mischief = Mischief(frozenset(self.receivers))
         self._random = rng
 
     def routes(self) -> list[Route]:
-        """POST /sink/<name> takes events; GET /sink tells the counts."""
+        """POST /sink/<name> takes events; GET /sink tells the counts; /_control/sink is for trouble."""
         return [
+            *self.mischief.routes(),
             Route("/sink/{name}", self._post, methods=["POST"]),
             Route("/sink", self._counts, methods=["GET"]),
         ]
@@ -108,6 +112,10 @@ class Sink:
             receiver.forged += 1
             return JSONResponse({"error": "signature or authorization does not fit"}, status_code=401)
         receiver.genuine += 1
+        order = self.mischief.due(receiver.name, body)
+        if order is not None:
+            receiver.refused += 1
+            return await answer(order)
         if self._random.random() < receiver.flakiness:
             return await self._refuse(receiver)
         receiver.take(body)
