@@ -9,13 +9,17 @@ MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
 _BACKOFF_MS = (MINUTE_MS, 5 * MINUTE_MS, 15 * MINUTE_MS, 60 * MINUTE_MS)
 GIVE_UP_MS = DAY_MS
-"""A store that cannot be asked for this long past the end: stored dates take effect."""
+GIVE_UP_FAILURES = 27
+"""A store that could not be asked for a day past the end, and that was tried for a day (so many times, with the waits
+above): stored dates take effect."""
 _RECOVERY_MS = 60 * DAY_MS
 
 
 def next_check_ms(chain: Chain, now_ms: int) -> int | None:
     """The moment of the next pull; None = never (lifetime, replaced, long over)."""
     if chain.pull_failures:
+        if _over_for(chain, now_ms) > _RECOVERY_MS:
+            return None
         return now_ms + _BACKOFF_MS[min(chain.pull_failures, len(_BACKOFF_MS)) - 1]
     if chain.superseded:
         return None

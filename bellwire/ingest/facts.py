@@ -208,7 +208,7 @@ class FactsUnit:
         if self._poster_id is None or self._call is None:
             return
         owned: dict[int, list[Chain]] = {}
-        for key in keys_of(self._app.id, snapshots):
+        for key in sorted(keys_of(self._app.id, snapshots)):
             chain = self._ws.chain(key)
             if chain is not None and chain.id not in {one.id for held in owned.values() for one in held}:
                 owned.setdefault(self._ws.customer(chain.customer_id).id, []).append(chain)

@@ -5,14 +5,16 @@ from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 import structlog
+from msgspec.structs import replace
 
+from bellwire.db.config import ConfigCache
 from bellwire.db.purchases import find_chain
 from bellwire.db.writer import Writer
 from bellwire.ingest.lanes import Lanes
 from bellwire.ingest.units import Acknowledged, UnitRunner
-from bellwire.model.enums import Store
+from bellwire.model.enums import ProductType, Store
 from bellwire.model.facts import Snapshot
-from bellwire.model.projects import App
+from bellwire.model.projects import App, Catalogue
 from bellwire.model.purchases import Chain
 from bellwire.stores.base import StoreAdapter, StoreError
 
@@ -24,14 +26,28 @@ AT_ONCE = 8
 _Work = tuple[App, Snapshot]
 
 
+def kind_of(snapshot: Snapshot, catalogue: Catalogue) -> ProductType:
+    """What the operator says of a product of which the store only knows that it is bought once."""
+    if snapshot.product_type is not ProductType.ONE_TIME or not snapshot.periods:
+        return snapshot.product_type
+    return catalogue.product_types.get(snapshot.periods[-1].product_id, ProductType.ONE_TIME)
+
+
 class Finisher:
     """Works beside everything else; what fails is found again by the refresh timers."""
 
     def __init__(
-        self, *, engine: sa.Engine, writer: Writer, adapters: Mapping[Store, StoreAdapter], runner: UnitRunner
+        self,
+        *,
+        engine: sa.Engine,
+        writer: Writer,
+        config: ConfigCache,
+        adapters: Mapping[Store, StoreAdapter],
+        runner: UnitRunner,
     ) -> None:
         self._engine = engine
         self._writer = writer
+        self._config = config
         self._adapters = adapters
         self._runner = runner
         self._lanes: Lanes[_Work] = Lanes(self._finish, at_once=AT_ONCE)
@@ -59,8 +75,9 @@ class Finisher:
         chain = await asyncio.to_thread(self._find, app.id, snapshot.store_key)
         if chain is None or chain.observer_mode or chain.acknowledged:
             return
+        kind = kind_of(snapshot, self._config.current().catalogue(app.project_id))
         try:
-            await self._adapters[app.store].finish(app, snapshot)
+            await self._adapters[app.store].finish(app, replace(snapshot, product_type=kind))
         except StoreError as error:
             log.warning("purchase.unacknowledged", app_id=app.id, store=app.store, reason=str(error))
             return

@@ -90,7 +90,7 @@ class Processor:
         self._running = False
         self._held: set[int] = set()
         self._lanes: Lanes[_Work] = Lanes(self._do, at_once=AT_ONCE)
-        self._finisher = Finisher(engine=engine, writer=writer, adapters=adapters, runner=runner)
+        self._finisher = Finisher(engine=engine, writer=writer, config=config, adapters=adapters, runner=runner)
 
     # ---- running
 

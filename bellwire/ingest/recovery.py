@@ -24,6 +24,7 @@ from bellwire.stores.base import (
     RecoveredNotification,
     StoreAdapter,
     StoreError,
+    StoreUnavailable,
 )
 
 log = structlog.get_logger()
@@ -88,7 +89,9 @@ class Recovery:
             async for found in adapter.recover(app, min(since, until), until):
                 count += 1
                 if isinstance(found, RecoveredNotification):
-                    await self._ingest.receive_notification(app, {}, found.raw)
+                    answer = await self._ingest.receive_notification(app, {}, found.raw)
+                    if answer.status >= 500:
+                        raise StoreUnavailable("a missed notification could not be taken in")
                 else:
                     await self._refresh(app, found.store_key, found.hints)
         except CredentialError as error:

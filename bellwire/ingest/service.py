@@ -25,7 +25,8 @@ from bellwire.ingest.calls import (
     ReceiptResult,
     Visit,
 )
-from bellwire.ingest.credentials import note_credentials
+from bellwire.ingest.credentials import note_accepted, note_credentials
+from bellwire.ingest.finisher import kind_of
 from bellwire.ingest.processor import HANDED_OVER_MS, Processor
 from bellwire.ingest.units import ApplyReceipt, Identify, SeeCustomer, Seen, Unit, UnitRunner
 from bellwire.kit.clock import Clock
@@ -41,6 +42,7 @@ from bellwire.stores.base import (
     PurchaseNotFound,
     Rejected,
     StoreAdapter,
+    StoreError,
     StoreUnavailable,
 )
 
@@ -181,6 +183,7 @@ class Ingest:
         async with lock:
             received_ms, received_wall_ms = self._clock.now_ms(), self._wall.now_ms()
             snapshots = await self._prove(app, call)
+            await note_accepted(self._writer, app, received_wall_ms)
             seen = await self._seen(
                 ApplyReceipt(
                     app=app,
@@ -190,15 +193,17 @@ class Ingest:
                     received_wall_ms=received_wall_ms,
                 )
             )
+        catalogue = self._config.current().catalogue(app.project_id)
         self.processor.finish(app, snapshots)
         pending = snapshots and all(snapshot.pending for snapshot in snapshots)
         if pending:
             raise IngestError(400, 7651, "The payment of this purchase is pending; it counts once the store has it.")
         consumable = {
-            period.product_id: snapshot.product_type is ProductType.CONSUMABLE
+            period.product_id: kind is ProductType.CONSUMABLE
             for snapshot in snapshots
-            for period in snapshot.periods
             if snapshot.product_type is not ProductType.SUBSCRIPTION
+            for period in snapshot.periods
+            if (kind := kind_of(snapshot, catalogue)) is not ProductType.ONE_TIME
         }
         log.info(
             "receipt.applied",
@@ -217,10 +222,13 @@ class Ingest:
     async def _prove(self, app: App, call: ReceiptCall) -> list[Snapshot]:
         """Ask the store. Only a definite 'invalid' is a 4xx: SDKs drop the purchase on those (spec: api 0, rule 4)."""
         google = app.store is Store.PLAY_STORE
+        adapter = self._adapters[app.store]
         try:
-            return await self._adapters[app.store].verify_receipt(app, call.posted)
-        except PaymentPending as error:
-            raise IngestError(400, 7651, "The payment of this purchase is pending.") from error
+            try:
+                return await adapter.verify_receipt(app, call.posted)
+            except PaymentPending:
+                # Whose it is must be kept: SDKs do not post it again, the store tells when it is paid (api 1.5, 7651).
+                return await adapter.pull(app, call.posted.fetch_token, known=None, hints={})
         except (PurchaseNotFound, PurchaseGone, Rejected) as error:
             raise IngestError(400, 7103, f"The store does not confirm this purchase: {error}") from error
         except CredentialError as error:
@@ -231,6 +239,8 @@ class Ingest:
             after = None if error.retry_after_ms is None else max(1, error.retry_after_ms // 1000)
             code = 7231 if google else 7101
             raise IngestError(503, code, "The store cannot be asked right now; try again.", after) from error
+        except StoreError as error:
+            raise IngestError(503, 7101, f"The store gave no usable answer: {error}") from error
 
     # ---- customers
 

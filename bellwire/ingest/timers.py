@@ -1,21 +1,22 @@
 """Refresh timers: no store is trusted to notify (spec: stores 1.5). A timer pulls; what emits is the engine."""
 
 import asyncio
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 import structlog
 
 from bellwire.db.config import ConfigCache
-from bellwire.db.purchases import load_due_chains
+from bellwire.db.purchases import load_due_chains, postpone_checks
 from bellwire.db.writer import Writer
-from bellwire.ingest.credentials import note_credentials
+from bellwire.ingest.credentials import note_accepted, note_credentials
 from bellwire.ingest.processor import Processor
 from bellwire.ingest.units import Applied, ApplyFacts, PullFailed, UnitRunner
 from bellwire.kit.clock import Clock
 from bellwire.model.enums import CredentialStatus, Store
 from bellwire.model.facts import Snapshot
-from bellwire.model.projects import App
+from bellwire.model.projects import DAY_MS, App
 from bellwire.model.purchases import Chain
 from bellwire.stores.base import (
     CredentialError,
@@ -23,13 +24,14 @@ from bellwire.stores.base import (
     PurchaseNotFound,
     StoreAdapter,
     StoreError,
-    StoreUnavailable,
 )
 
 log = structlog.get_logger()
 
 _BATCH = 200
 _AT_ONCE = 8
+"""Calls for one app at a time."""
+_ENOUGH_FAILURES = 3
 
 
 class Timers:
@@ -72,37 +74,60 @@ class Timers:
     async def check_due(self) -> int:
         """Pull every chain that is due now, at most one batch; returns how many."""
         chains = await asyncio.to_thread(self._load_due)
-        gate = asyncio.Semaphore(_AT_ONCE)
-
-        async def check(chain: Chain) -> None:
-            async with gate:
-                await self._check(chain)
-
-        await asyncio.gather(*(check(chain) for chain in chains))
+        by_app: defaultdict[str, list[Chain]] = defaultdict(list)
+        for chain in chains:
+            by_app[chain.app_id or ""].append(chain)
+        await asyncio.gather(*(self._check_all(app_id, due) for app_id, due in by_app.items()))
         return len(chains)
+
+    async def _check_all(self, app_id: str, chains: Sequence[Chain]) -> None:
+        """The due chains of one app. Once its store has failed some times running, the rest is not asked for: time-outs
+        of one store must not put off what is due at the others."""
+        app = self._config.current().apps.get(app_id)
+        if app is None or app.store not in self._adapters:
+            log.warning("timer.nobody_to_ask", app_id=app_id, chains=len(chains))
+            await self._writer.write(_postpone, {chain.id: self._clock.now_ms() + DAY_MS for chain in chains})
+            return
+        left = list(reversed(chains))
+        failures = 0
+
+        async def check() -> None:
+            nonlocal failures
+            while left:
+                chain = left.pop()
+                if failures >= _ENOUGH_FAILURES:
+                    await self._failed(app, chain, gone=False)
+                else:
+                    failures = 0 if await self._check(app, chain) else failures + 1
+
+        await asyncio.gather(*(check() for _ in range(_AT_ONCE)))
 
     def _load_due(self) -> list[Chain]:
         with self._engine.connect() as connection:
             return load_due_chains(connection, self._clock.now_ms(), _BATCH)
 
-    async def _check(self, chain: Chain) -> None:
-        app = self._config.current().apps.get(chain.app_id or "")
-        if app is None or app.store not in self._adapters:
-            return
+    async def _check(self, app: App, chain: Chain) -> bool:
+        """Ask about one chain; False when the store did not answer."""
         try:
             snapshots = await self._adapters[app.store].pull(app, chain.store_key, known=chain, hints={})
+            await note_accepted(self._writer, app, self._wall.now_ms())
+            await self.apply_pulled(app, snapshots)
         except (PurchaseGone, PurchaseNotFound):
             await self._failed(app, chain, gone=True)
-            return
         except CredentialError as error:
             await note_credentials(self._writer, app, CredentialStatus.INVALID, str(error), self._wall.now_ms())
             await self._failed(app, chain, gone=False)
-            return
-        except (StoreUnavailable, StoreError) as error:
+            return False
+        except StoreError as error:
             log.warning("timer.pull_failed", app_id=app.id, store=app.store, reason=str(error))
             await self._failed(app, chain, gone=False)
-            return
-        await self.apply_pulled(app, snapshots)
+            return False
+        except Exception:
+            log.exception(
+                "timer.failed", app_id=app.id, chain_id=chain.id
+            )  # backs off as well, or it comes first always
+            await self._failed(app, chain, gone=False)
+        return True
 
     async def apply_pulled(self, app: App, snapshots: list[Snapshot], *, create: bool = False) -> Applied | None:
         """Apply what a store answered without having been asked by a message."""
@@ -123,3 +148,9 @@ class Timers:
     async def _failed(self, app: App, chain: Chain, *, gone: bool) -> None:
         key = (app.id, chain.environment.value, chain.store_key)
         await self._writer.write(self._runner.handle, PullFailed(app=app, key=key, gone=gone))
+
+
+def _postpone(connection: sa.Connection, moments: Sequence[Mapping[int, int]]) -> list[None]:
+    for at_ms_by_chain in moments:
+        postpone_checks(connection, at_ms_by_chain)
+    return [None] * len(moments)

@@ -7,19 +7,20 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from bellwire.db.config import ConfigCache
+from bellwire.db.customers import IdKey
 from bellwire.db.events import StagedEvent
 from bellwire.db.inbox import IGNORED_UNKNOWN_PURCHASE, PROCESSED, InboxEntry, InboxOutcome
 from bellwire.db.purchases import ChainKey
 from bellwire.db.rates import load_rates
 from bellwire.engine.access import access_until_ms
 from bellwire.engine.attributes import AttributeChange, AttributeError, apply_changes
-from bellwire.engine.checks import GIVE_UP_MS
+from bellwire.engine.checks import GIVE_UP_FAILURES, GIVE_UP_MS
 from bellwire.engine.describe import describe
 from bellwire.engine.detect import evaluate
 from bellwire.engine.emission import Context
 from bellwire.engine.identity import should_merge_on_identify
 from bellwire.ingest.calls import CustomerView, ReceiptCall, Visit
-from bellwire.ingest.facts import Applied, FactsUnit, keys_of, new_customer
+from bellwire.ingest.facts import Applied, FactsUnit, anonymous_id, keys_of, new_customer
 from bellwire.ingest.workspace import Needs, Workspace
 from bellwire.kit.clock import Clock
 from bellwire.kit.ids import new_row_id
@@ -131,7 +132,8 @@ def _needs(unit: Unit) -> Needs:
             hints = frozenset(
                 (unit.app.project_id, one.account_hint) for one in unit.snapshots if one.account_hint is not None
             )
-            return Needs(chain_keys=keys_of(unit.app.id, unit.snapshots), app_user_ids=hints)
+            ids = hints | _anonymous_ids(unit) if unit.create else hints
+            return Needs(chain_keys=keys_of(unit.app.id, unit.snapshots), app_user_ids=ids)
         case ApplyReceipt():
             return Needs(
                 app_user_ids=frozenset({(unit.call.project_id, unit.call.app_user_id)}),
@@ -145,6 +147,11 @@ def _needs(unit: Unit) -> Needs:
             return Needs(app_user_ids=ids, whole=True)
         case PullFailed() | Acknowledged():
             return Needs(chain_keys=frozenset({unit.key}))
+
+
+def _anonymous_ids(unit: ApplyFacts) -> frozenset[IdKey]:
+    """Customers that chains without anybody get: they may be there although the chain is not."""
+    return frozenset((unit.app.project_id, anonymous_id(unit.app.id, one)) for one in unit.snapshots)
 
 
 def _run(workspace: Workspace, unit: Unit) -> Result:
@@ -243,7 +250,8 @@ def _see(workspace: Workspace, unit: SeeCustomer) -> Seen:
 def _identify(workspace: Workspace, unit: Identify) -> Seen:
     provided = workspace.find_customer(unit.project_id, unit.new_app_user_id)
     current, _ = _get_or_create(workspace, unit.project_id, unit.app_user_id, unit.visit)
-    if should_merge_on_identify(current, provided, unit.app_user_id):
+    same = unit.app_user_id == unit.new_app_user_id
+    if not same and should_merge_on_identify(current, provided, unit.app_user_id):
         if provided is not None:
             workspace.merge(current, provided)
         else:
@@ -257,19 +265,25 @@ def _identify(workspace: Workspace, unit: Identify) -> Seen:
 
 
 def _pull_failed(workspace: Workspace, unit: PullFailed) -> Applied:
-    """Back off; a day past the end stored dates take effect, since nobody contradicts them (spec: stores 1.5)."""
+    """Back off; a day past the end stored dates take effect, since nobody contradicts them (spec: stores 1.5).
+
+    That is a guess: the store is asked on, so that a renewal nobody heard of mends it.
+    """
     chain = workspace.chain(unit.key)
     if chain is None:
         return Applied(event_count=0, changed=False, unknown=True)
     chain = replace(chain, pull_failures=chain.pull_failures + 1)
     until = access_until_ms(chain)
-    over = until is not None and chain.latest is not None and until + GIVE_UP_MS <= workspace.now_ms
+    tried = chain.pull_failures >= GIVE_UP_FAILURES  # the hub itself may have slept through the day
+    over = tried and until is not None and chain.latest is not None and until + GIVE_UP_MS <= workspace.now_ms
     if unit.gone and until is not None:
         over = until <= workspace.now_ms
     if not over:
         workspace.put_chain(chain)
         return Applied(event_count=0, changed=False, unknown=False)
-    detection = evaluate(replace(chain, pull_failures=0), workspace.now_ms)
+    if unit.gone:
+        chain = replace(chain, pull_failures=0)  # otherwise it is asked for again until it is told
+    detection = evaluate(chain, workspace.now_ms)
     workspace.put_chain(detection.after)
     customer = workspace.customer(chain.customer_id)
     context = Context(

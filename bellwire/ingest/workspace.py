@@ -80,9 +80,11 @@ class Workspace:
         self._customer_by_id |= find_customer_ids(self._connection, ids)
         owners = {chain.customer_id for chain in self._chains.values()} | set(self._customer_by_id.values())
         self._remember_customers(load_customers(self._connection, owners))
-        if any(need.whole for need in needs):
-            self._remember_chains(load_chains_of(self._connection, self._whole_customers(needs)))
         self._chain_by_key |= load_older_keys(self._connection, set(self._chains))
+        if any(need.whole for need in needs):
+            found = set(self._chains)
+            self._remember_chains(load_chains_of(self._connection, self._whole_customers(needs)))
+            self._chain_by_key |= load_older_keys(self._connection, set(self._chains) - found)
 
     def _whole_customers(self, needs: Collection[Needs]) -> set[int]:
         wanted: set[int] = set()
@@ -235,7 +237,8 @@ class Workspace:
         absorb_customers(connection, {old: new for old, new in gone.items() if old in self._loaded_customers})
 
     def _save_events(self) -> None:
-        sequences = append_events(self._connection, self._events, committed_at_ms=self.wall_ms)
+        staged_events = [self._with_owner(staged) for staged in self._events]
+        sequences = append_events(self._connection, staged_events, committed_at_ms=self.wall_ms)
         integrations = defaultdict(list)
         for one in self.config.integrations.values():
             integrations[one.project_id].append(one)
@@ -243,15 +246,23 @@ class Workspace:
             OutboxRow(
                 integration_id=integration.id,
                 event_seq=sequences[staged.record.event.id],
-                customer_id=self.customer(staged.record.customer_id).id,
+                customer_id=staged.record.customer_id,
                 created_at_ms=self.wall_ms,
             )
-            for staged in self._events
+            for staged in staged_events
             if staged.record.dispatch and staged.record.event.id in sequences
             for integration in integrations[staged.record.project_id]
             if matches(integration, staged.record)
         ]
         enqueue_rows(self._connection, rows)
+
+    def _with_owner(self, staged: StagedEvent) -> StagedEvent:
+        """The event under the customer that its own was merged into later in this commit; its wire form stays."""
+        record = staged.record
+        owner_id = self.customer(record.customer_id).id
+        return (
+            staged if owner_id == record.customer_id else replace(staged, record=replace(record, customer_id=owner_id))
+        )
 
 
 def _key_of(chain: Chain) -> ChainKey:
