@@ -1,25 +1,25 @@
 """The one guarded way out (architecture D10): every outgoing request of the hub goes through `GuardedClient`."""
 
-import asyncio
-import socket
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from importlib.metadata import version
 
 import aiohttp
 import msgspec
-from aiohappyeyeballs import AddrInfoType
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.tracing import Trace
 from yarl import URL
 
-from bellwire.kit.addresses import refusal
 from bellwire.kit.compressed import decompress
+from bellwire.kit.connections import (
+    REFUSED,
+    Resolver,
+    TimedConnector,
+    ms_since,
+    open_public_socket,
+    open_socket,
+    stages,
+)
 from bellwire.kit.requests import UnusableRequest, check_headers, check_url
 
 
@@ -60,15 +60,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 DEFAULT_RESPONSE_BYTES = 64 * 1024
-_DNS_THREADS = 16
 _KEEP_ALIVE_S = 4.0
 """Shorter than the 5 s after which common servers hang up, so that a request seldom meets a closing connection."""
 _ERROR_DETAIL_CHARACTERS = 300
-_REFUSED = "refused address"
-
-
-class AddressRefused(OSError):
-    """A socket to this address is not opened."""
 
 
 class GuardedClient:
@@ -87,12 +81,12 @@ class GuardedClient:
     ) -> None:
         self._allow_private = allow_private
         self._max_response_bytes = max_response_bytes
-        self._resolver = _Resolver()
+        self._resolver = Resolver()
         self._session = aiohttp.ClientSession(
-            connector=_TimedConnector(
+            connector=TimedConnector(
                 limit=0,
                 resolver=self._resolver,
-                socket_factory=_open_socket if allow_private else _open_public_socket,
+                socket_factory=open_socket if allow_private else open_public_socket,
                 keepalive_timeout=_KEEP_ALIVE_S,
             ),
             headers={"User-Agent": user_agent, "Accept-Encoding": "gzip, deflate"},
@@ -117,7 +111,7 @@ class GuardedClient:
         """
         limit = self._max_response_bytes if max_response_bytes is None else max_response_bytes
         call = _Call()
-        _stages.set(call.stages)
+        stages.set(call.stages)
         try:
             target = check_url(url, allow_http=self._allow_private)
             check_headers(method, headers)
@@ -182,7 +176,7 @@ class _Call:
         self.truncated = False
 
     def answer(self, error: TransportError | None = None, detail: str = "") -> Answer:
-        total_ms = _ms_since(self.began_ns)
+        total_ms = ms_since(self.began_ns)
         timings = {name: self.stages[name] for name in ("dns", "connect") if name in self.stages}
         if self.first_byte_ns is not None:
             timings["first_byte"] = (self.first_byte_ns - self.began_ns) // 1_000_000
@@ -234,7 +228,7 @@ def _explain(error: Exception) -> tuple[TransportError, str]:
             return TransportError.TLS, f"{error.host}: {error.os_error if error.os_error.args else error}"
         case aiohttp.ClientConnectorError():
             cause = str(error.os_error)
-            return TransportError.BLOCKED if _REFUSED in cause else TransportError.CONNECT, f"{error.host}: {cause}"
+            return TransportError.BLOCKED if REFUSED in cause else TransportError.CONNECT, f"{error.host}: {cause}"
         case aiohttp.ClientPayloadError():
             return TransportError.RESET, "the answer ended before it was complete"
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():
@@ -257,75 +251,3 @@ def _plain_headers(response: aiohttp.ClientResponse) -> dict[str, str]:
         key = name.lower()
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
     return headers
-
-
-def _open_socket(address: AddrInfoType) -> socket.socket:
-    family, kind, protocol, _, _ = address
-    return socket.socket(family, kind, protocol)
-
-
-def _open_public_socket(address: AddrInfoType) -> socket.socket:
-    """Called for each socket aiohttp opens, with the very address it will connect to, names and literals alike."""
-    reason = refusal(str(address[4][0]))
-    if reason is not None:
-        raise AddressRefused(f"{_REFUSED} ({reason})")
-    return _open_socket(address)
-
-
-_stages: ContextVar[dict[str, int]] = ContextVar("stages")
-"""Where the request that runs in this task notes how long its stages took. aiohttp's own tracing would do it as well,
-for 30 µs a request, a third of what the request costs (measured), and mostly on kept connections that have no stages.
-"""
-
-
-class _TimedConnector(aiohttp.TCPConnector):
-    """Notes how long opening a connection took, TLS included and DNS not."""
-
-    # typing.override needs Python 3.12.
-    # pyrefly: ignore[missing-override-decorator]
-    async def _create_connection(
-        self,
-        req: aiohttp.ClientRequest,
-        traces: list[Trace],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  # aiohttp's name
-    ) -> ResponseHandler:
-        began_ns = time.perf_counter_ns()
-        handler = await super()._create_connection(req, traces, timeout)
-        stages = _stages.get()
-        stages["connect"] = max(0, _ms_since(began_ns) - stages.get("dns", 0))
-        return handler
-
-
-class _Resolver(AbstractResolver):
-    """getaddrinfo on threads of its own: names that hang use up neither the loop's nor anybody else's threads."""
-
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(_DNS_THREADS, thread_name_prefix="bellwire-dns")
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        began_ns = time.perf_counter_ns()
-        loop = asyncio.get_running_loop()
-        try:
-            found = await loop.run_in_executor(self._threads, _look_up, host, port, family)
-        except UnicodeError as error:
-            raise OSError(None, f"{host!r} is no host name") from error
-        finally:
-            _stages.get()["dns"] = _ms_since(began_ns)
-        return [
-            ResolveResult(hostname=host, host=address, port=port, family=kind, proto=0, flags=socket.AI_NUMERICHOST)
-            for kind, address in found
-        ]
-
-    async def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def _look_up(host: str, port: int, family: int) -> list[tuple[int, str]]:
-    found = socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
-    return [(kind, str(address[0])) for kind, _, _, _, address in found]
-
-
-def _ms_since(began_ns: int) -> int:
-    return (time.perf_counter_ns() - began_ns) // 1_000_000
