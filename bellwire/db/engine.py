@@ -1,6 +1,9 @@
 """Opening a database: SQLite in WAL mode with full sync, or PostgreSQL, behind one SQLAlchemy engine."""
 
+import contextlib
+import os
 import sqlite3
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -8,11 +11,16 @@ from sqlalchemy import event
 
 
 def open_engine(url: str) -> sa.Engine:
-    """Connect lazily to `url`. SQLite: WAL, `synchronous=FULL` (accepted means durable), writes begin IMMEDIATE."""
+    """Connect lazily to `url`. SQLite: WAL, `synchronous=FULL` (accepted means durable), writes begin IMMEDIATE.
+
+    Errors tell statements without their values, which may be customers' data: errors end up in logs.
+    """
     parsed = sa.make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return sa.create_engine(parsed, pool_pre_ping=True)
-    engine = sa.create_engine(parsed, connect_args={"timeout": 30, "check_same_thread": False})
+        return sa.create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
+    if parsed.database and parsed.database != ":memory:":
+        _create_private(Path(parsed.database))
+    engine = sa.create_engine(parsed, connect_args={"timeout": 30, "check_same_thread": False}, hide_parameters=True)
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_immediate)
     return engine
@@ -21,6 +29,12 @@ def open_engine(url: str) -> sa.Engine:
 def reader(engine: sa.Engine) -> sa.Engine:
     """The same pool for reading: on SQLite its transactions take no write lock."""
     return engine.execution_options(bellwire_read_only=True)
+
+
+def _create_private(file: Path) -> None:
+    """Make a missing database file readable by its owner alone; what SQLite puts beside it follows suit."""
+    with contextlib.suppress(FileExistsError, FileNotFoundError):  # without its folder SQLite says what is wrong
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def _configure_sqlite(connection: sqlite3.Connection, _record: Any) -> None:  # pyrefly: ignore[explicit-any]
