@@ -51,6 +51,9 @@ class OutboundRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     secret_params: tuple[str, ...] = ()
     timeout_s: float = 60.0
 
+    def __repr__(self) -> str:
+        return f"OutboundRequest({self.method}, {len(self.body)} bytes)"  # the rest may hold secrets
+
 
 class Skip(msgspec.Struct, frozen=True):
     """This event is not for this integration; `reason` is shown to the user."""

@@ -13,9 +13,10 @@ import msgspec
 
 from bellwire.destinations.base import Answer, AttemptContext, Destination, OutboundRequest, Outcome, Secret
 from bellwire.destinations.outcomes import standard_outcome
+from bellwire.kit.requests import check_url
 from bellwire.model.events import Event
 
-_ONE_LINE = r"^[^\x00-\x08\x0a-\x1f\x7f]*$"
+_ONE_LINE = r"^[^\x00-\x08\x0a-\x1f\x7f]*$(?!\n)"  # `$` alone lets a line break at the end pass
 _STANDARD_KEY_BYTES = range(24, 65)
 
 
@@ -44,7 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         msgspec.Meta(
             title="Signing secret",
             description="Begins with `whsec_`. Every request carries `X-RevenueCat-Webhook-Signature`; empty = unsigned.",
-            pattern=r"^(whsec_[!-~]{16,})?$",
+            pattern=r"^(whsec_[!-~]{16,})?$(?!\n)",
         ),
     ] = ""
     standard_webhooks: Annotated[
@@ -70,7 +71,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ),
     ] = "extended"
 
+    def __repr__(self) -> str:
+        return "Settings(...)"
+
     def __post_init__(self) -> None:
+        check_url(self.url, allow_http=True)
         if self.standard_webhooks and len(_standard_key(self.signing_secret)) not in _STANDARD_KEY_BYTES:
             raise ValueError("Standard Webhooks headers need a signing secret: `whsec_` and 24 to 64 bytes in base64")
 
