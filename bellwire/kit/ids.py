@@ -5,6 +5,7 @@ import threading
 import time
 
 _EPOCH_MS = 1_704_067_200_000  # 2024-01-01
+_ROW_ID_DIGITS = 19
 
 
 class RowIds:
@@ -41,6 +42,14 @@ _ROW_IDS = RowIds()
 def new_row_id() -> int:
     """The next row id of this process."""
     return _ROW_IDS.next()
+
+
+def read_row_id(text: str) -> int | None:
+    """A row id that somebody typed or sent; None for what can be none, such as a number too large for a column."""
+    if not text.isascii() or not text.isdigit() or len(text) > _ROW_ID_DIGITS:
+        return None
+    found = int(text)
+    return found if found < 2**63 else None
 
 
 def new_public_id(prefix: str, hex_digits: int = 10) -> str:

@@ -39,8 +39,11 @@ class Caller:
             yield connection
 
     def path(self, name: str) -> str:
-        """A part of the path, as text."""
-        return str(self.request.path_params[name])
+        """A part of the path, as text. Raises NotFound for a NUL, which no id holds and PostgreSQL does not take."""
+        text = str(self.request.path_params[name])
+        if "\x00" in text:
+            raise NotFound("There is no such thing.")
+        return text
 
     def projects(self) -> list[Project]:
         return list(self.services.config.current().projects.values())

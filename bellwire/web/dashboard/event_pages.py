@@ -7,6 +7,7 @@ from bellwire.db.customers import load_customers
 from bellwire.db.deliveries import load_deliveries_of_event
 from bellwire.db.purchases import load_chains_of
 from bellwire.engine.access import access_until_ms, active_entitlements, chain_state
+from bellwire.kit.ids import read_row_id
 from bellwire.web.dashboard.bodies import read_body
 from bellwire.web.dashboard.caller import Caller, NotFound
 from bellwire.web.dashboard.feed_pages import stages
@@ -39,11 +40,11 @@ def show_event(caller: Caller) -> Response:
 def show_customer(caller: Caller) -> Response:
     """GET /projects/{id}/customers/{customer_id}."""
     project = caller.project()
-    text = caller.path("customer_id")
-    if not text.isdecimal() or len(text) > 19:
+    customer_id = read_row_id(caller.path("customer_id"))
+    if customer_id is None:
         raise NotFound("This project has no such customer.")
     with caller.reading() as connection:
-        found = [one for one in load_customers(connection, [int(text)]) if one.project_id == project.id]
+        found = [one for one in load_customers(connection, [customer_id]) if one.project_id == project.id]
         if not found:
             raise NotFound("This project has no such customer.")
         customer = found[0]

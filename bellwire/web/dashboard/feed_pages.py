@@ -11,6 +11,7 @@ from bellwire.db.feed import FeedPage, latest_attempt_id, load_page
 from bellwire.db.feed_queue import load_queued
 from bellwire.db.feed_rows import FeedFilters, FeedRow
 from bellwire.db.notices import Notice, list_notices
+from bellwire.kit.ids import read_row_id
 from bellwire.model.enums import Environment, EventType
 from bellwire.web.dashboard.bodies import read_body, read_headers, read_timings
 from bellwire.web.dashboard.caller import Caller, NotFound
@@ -40,11 +41,11 @@ def show_older(caller: Caller) -> Response:
     """GET /projects/{id}/feed/older?before=: more rows for the end of the table."""
     project = caller.project()
     filters = read_filters(caller.request.query_params)
-    before = caller.request.query_params.get("before", "")
-    if not before.isdecimal() or len(before) > 18:
+    before = read_row_id(caller.request.query_params.get("before", ""))
+    if before is None:
         raise NotFound("This page of the feed does not exist.")
     with caller.reading() as connection:
-        found = load_page(connection, project.id, filters, before=int(before))
+        found = load_page(connection, project.id, filters, before=before)
         lines = Namer(connection, project.id, caller.apps()).lines(found.rows)
     return page(caller, "feed_older.html", {"lines": lines, "older": _older(project.id, filters, found), "page": found})
 
@@ -80,13 +81,13 @@ def feed_values(caller: Caller, filters: FeedFilters) -> dict[str, object]:
 def show_delivery(caller: Caller) -> Response:
     """GET .../deliveries/{event_id}: the opened row, as a fragment; `?attempt=` shows an earlier attempt."""
     project = caller.project()
-    wanted = caller.request.query_params.get("attempt", "")
+    wanted = read_row_id(caller.request.query_params.get("attempt", ""))
     row = delivery_of_path(caller)
     with caller.reading() as connection:
         line = Namer(connection, project.id, caller.apps()).line(row)
         event = load_event(connection, project.id, row.event_id)
         attempts = load_attempt_lines(connection, row)
-        attempt_id = int(wanted) if wanted.isdecimal() and len(wanted) <= 18 else row.attempt_id
+        attempt_id = row.attempt_id if wanted is None else wanted
         attempt = None if attempt_id is None else load_attempt(connection, row, attempt_id)
     values: dict[str, object] = {"line": line, "event": event, "attempts": attempts, "attempt": attempt}
     values["can_retry"] = (

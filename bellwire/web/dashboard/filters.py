@@ -19,10 +19,15 @@ def read_filters(query: QueryParams, *, integration_id: str | None = None) -> Fe
     return FeedFilters(
         status=FeedStatus(status) if status in STATUSES else None,
         event_type=query.get("type") if query.get("type") in set(EventType) else None,
-        integration_id=integration_id or query.get("integration") or None,
+        integration_id=integration_id or _text(query, "integration"),
         environment=environment if environment in set(Environment) else None,
-        customer=query.get("customer", "").strip() or None,
+        customer=_text(query, "customer"),
     )
+
+
+def _text(query: QueryParams, name: str) -> str | None:
+    """A value as databases take it: they hold no NUL, so nothing is found by one."""
+    return query.get(name, "").strip().replace("\x00", "\ufffd") or None
 
 
 def write_filters(filters: FeedFilters, **more: object) -> str:

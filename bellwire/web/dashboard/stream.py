@@ -5,6 +5,7 @@ that a reader who comes back (`Last-Event-ID`, or `after` in the address) goes o
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 
 from starlette.requests import Request
@@ -14,6 +15,7 @@ from bellwire.db.engine import reader
 from bellwire.db.feed import latest_attempt_id, load_changes
 from bellwire.db.feed_queue import load_queued
 from bellwire.db.feed_rows import FeedFilters, FeedStatus
+from bellwire.kit.ids import read_row_id
 from bellwire.web.dashboard.caller import Caller, NotFound
 from bellwire.web.dashboard.feed_pages import QUEUED_SHOWN_AFTER_MS
 from bellwire.web.dashboard.filters import read_filters
@@ -29,10 +31,13 @@ POLL_S = 2.0
 MIN_PAUSE_S = 0.25
 """At most four messages a second, each with all rows that came meanwhile."""
 LOOKS_PER_SESSION_CHECK = 15
+STREAMS_PER_SESSION = 20
+"""Open at once: each looks at the tables all the time, and one session needs no more than its tabs."""
 
 
 def stream(services: DashboardServices) -> Endpoint:
     """GET /projects/{id}/feed/stream."""
+    open_streams: Counter[str] = Counter()
 
     async def endpoint(request: Request) -> Response:
         caller = await identify(request, services)
@@ -42,10 +47,26 @@ def stream(services: DashboardServices) -> Endpoint:
             caller.project()
         except NotFound:
             return secure(Response(status_code=404))
+        if open_streams[caller.token] >= STREAMS_PER_SESSION:
+            return secure(Response("Too many open feeds: close some tabs.", 429, media_type="text/plain"))
         headers = {"x-accel-buffering": "no", "cache-control": "no-store"}
-        return secure(StreamingResponse(_messages(caller), media_type="text/event-stream", headers=headers))
+        return secure(
+            StreamingResponse(_counted(caller, open_streams), media_type="text/event-stream", headers=headers)
+        )
 
     return endpoint
+
+
+async def _counted(caller: Caller, open_streams: Counter[str]) -> AsyncIterator[str]:
+    """The messages, while the session's count is one higher."""
+    open_streams[caller.token] += 1
+    try:
+        async for message in _messages(caller):
+            yield message
+    finally:
+        open_streams[caller.token] -= 1
+        if not open_streams[caller.token]:
+            del open_streams[caller.token]
 
 
 async def _messages(caller: Caller) -> AsyncIterator[str]:
@@ -91,8 +112,9 @@ async def _stopping(wake: "asyncio.Queue[int]") -> bool:
 def _start(caller: Caller) -> int:
     """Where the reader was: its last event id, else the id its page was made at, else now."""
     for text in (caller.request.headers.get("last-event-id", ""), caller.request.query_params.get("after", "")):
-        if text.isdecimal() and len(text) <= 18:
-            return int(text)
+        cursor = read_row_id(text)
+        if cursor is not None:
+            return cursor
     with reader(caller.services.engine).begin() as connection:
         return latest_attempt_id(connection, caller.project().id)
 
