@@ -32,7 +32,7 @@ def _app(services: Services, slug: str, token: str) -> App:
     """The app behind a path. Raises Problem 404: then the URL is wrong, and nothing is kept."""
     slugs = sorted({declaration.slug for declaration in DECLARATIONS.values()})
     if slug not in slugs:
-        raise Problem(404, f"There is no store '{slug}'; the path is {PREFIX}/STORE/TOKEN, STORE one of {slugs}.")
+        raise Problem(404, f"There is no store {slug!r}; the path is {PREFIX}/STORE/TOKEN, STORE one of {slugs}.")
     app = services.config.current().apps_by_token.get(token)
     if app is None:
         raise Problem(404, "No app has this token; copy the notification URL from the app's page again.")

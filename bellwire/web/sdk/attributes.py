@@ -10,6 +10,8 @@ from bellwire.kit.endpoints import Reply
 from bellwire.web.errors import Code, ErrorBody, WireError
 from bellwire.web.sdk.door import Visitor
 
+MAX_CHANGES = 1000
+"""In one request: far beyond what a customer can have, far below what keeps the hub busy for a second."""
 _ATTRIBUTES_INVALID = "Some subscriber attributes were not saved."
 
 
@@ -43,6 +45,8 @@ async def post_attributes(visitor: Visitor) -> Reply:
 
 def decode_changes(visitor: Visitor, raw: Mapping[str, msgspec.Raw]) -> dict[str, AttributeChange]:
     """Entries of an `attributes` object; numbers and booleans become their text. Raises BadBody naming the entry."""
+    if len(raw) > MAX_CHANGES:
+        raise BadBody("attributes", f"more than {MAX_CHANGES} attributes in one request")
     changes: dict[str, AttributeChange] = {}
     for key, entry in raw.items():
         decoded = decode_json(entry, _Entry, at=f"attributes.{key}")
