@@ -52,7 +52,7 @@ T = TypeVar("T")
 
 _REJECTED_BODY_LIMIT = 4096
 _REJECTED_PER_MINUTE = 60
-_SECRET_HEADERS = frozenset({"authorization", "cookie", "x-api-key"})
+_SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
 
 
 class Ingest:
