@@ -10,6 +10,7 @@ from bellwire.delivery.turn import Turn, TurnResult
 log = structlog.get_logger()
 
 _BACKLOG = 100
+_END = -1
 
 
 class Listeners:
@@ -31,6 +32,13 @@ class Listeners:
         for queue in self._queues:
             if not queue.full():
                 queue.put_nowait(attempt_id)
+
+    def end(self) -> None:
+        """The hub is stopping: live pages shall end. A negative number says so."""
+        for queue in self._queues:
+            if queue.full():
+                queue.get_nowait()
+            queue.put_nowait(_END)
 
     def note(self, turn: Turn, result: TurnResult) -> None:
         """What a turn brought, after its commit: one line for all that went well, one for each that did not."""

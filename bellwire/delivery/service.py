@@ -67,6 +67,10 @@ class Delivery:
         """Tell this queue no more."""
         self._listeners.unsubscribe(queue)
 
+    def end_streams(self) -> None:
+        """Tell every subscriber that the hub is stopping; call it in the loop's thread."""
+        self._listeners.end()
+
     async def retry(self, project_id: str, integration_id: str, event_seq: int) -> None:
         """Send an event again at once, whatever became of it. Returns when the request is on its way.
 

@@ -9,7 +9,7 @@ import pytest
 from bellwire.simulator.apple import SCENARIOS as APPLE
 from bellwire.simulator.google import SCENARIOS as GOOGLE
 from bellwire.simulator.scenario import Post, Scenario
-from tests.support.short import short
+from bellwire.simulator.wording import short
 from tests.support.world import World, world
 
 STORIES = [pytest.param("apple", story, id=f"apple-{name}") for name, story in APPLE.items()]

@@ -25,7 +25,7 @@ from bellwire.model.enums import Environment, EventType, ProductType, RestoreBeh
 from bellwire.model.events import Event
 from bellwire.model.projects import ProjectSettings
 from bellwire.simulator.kernel import Mode
-from tests.support.short import short
+from bellwire.simulator.wording import short
 from tests.support.wire_rules import check_wire
 from tests.support.world import DAY_MS, START_MS, World, live
 
