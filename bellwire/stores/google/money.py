@@ -1,6 +1,6 @@
 """Google's money, exactly: units and nanos to micros, and the shares of an order (spec: stores 3.6)."""
 
-from bellwire.stores.google.wire import Money, Order
+from bellwire.stores.google.wire import Money, Order, OrderLineItem
 
 NANOS_PER_MICRO = 1_000
 MICROS = 1_000_000
@@ -27,6 +27,14 @@ def gross_micros(order: Order) -> int | None:
         return None
     total = to_micros(order.total)
     return total if _tax_inclusive(order) else total - _tax_micros(order)
+
+
+def line_micros(line: OrderLineItem, order: Order) -> int | None:
+    """One item's share of the order's gross."""
+    if line.total is None:
+        return None
+    tax = 0 if line.tax is None or _tax_inclusive(order) else to_micros(line.tax)
+    return to_micros(line.total) - tax
 
 
 def tax_ppm(order: Order) -> int | None:

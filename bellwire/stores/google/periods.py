@@ -5,6 +5,7 @@ import msgspec
 from bellwire.model.enums import PeriodType, PriceConsent
 from bellwire.model.facts import PeriodFact
 from bellwire.model.purchases import Period
+from bellwire.stores.google.bundles import first_charge, with_items, with_ordered_items
 from bellwire.stores.google.items import current_items, expiry_ms, item_period_type, list_price, plan_of
 from bellwire.stores.google.orders import (
     PAID_STATES,
@@ -108,6 +109,7 @@ def running_period(reading: Reading, item: LineItem) -> PeriodFact:
         offer_type="offer_code" if first and item.signup_promotion is not None else offer_type(period_type),
     )
     fact = _fallback_price(reading, fact) if order is None or order.total is None else with_money(fact, order)
+    fact = with_items(fact, current_items(reading.purchase), item, order, reading.known_period(order_id))
     details = None if order is None else service_period(order, item.product_id)
     refund = refund_of_current(
         order,
@@ -134,6 +136,7 @@ def past_periods(reading: Reading, current_key: str) -> list[PeriodFact]:
         fact = None if stored is None else _restated(stored)
         if fact is None and order is not None:
             fact = period_of_order(order, country=reading.purchase.region_code)
+            fact = None if fact is None else with_ordered_items(fact, order)
         if fact is not None:
             refund = refund_of_past(order, order_id=key, hints=reading.hints, as_of_ms=reading.as_of_ms)
             facts.append(_refunded(fact, refund))
@@ -188,12 +191,13 @@ def _promotion(item: LineItem) -> str | None:
 
 
 def _fallback_price(reading: Reading, fact: PeriodFact) -> PeriodFact:
-    """Without the order: nothing for a trial, what the app said it cost at first, then the list price."""
+    """Without the order: nothing for what is tried, what the app said it cost at first, then the list price."""
     items = current_items(reading.purchase)
     listed = list_price(items)
     posted = reading.posted
     if fact.period_type is PeriodType.TRIAL:
-        return msgspec.structs.replace(fact, price_micros=0, currency=None if listed is None else listed[1])
+        price, currency = first_charge(items)
+        return msgspec.structs.replace(fact, price_micros=price, currency=currency)
     if posted is not None and posted.price_micros is not None and OrderId.parse(fact.period_key).ordinal == 1:
         return msgspec.structs.replace(fact, price_micros=posted.price_micros, currency=posted.currency)
     if fact.period_type is PeriodType.NORMAL and listed is not None:
@@ -226,4 +230,5 @@ def _restated(stored: Period) -> PeriodFact:
         offer_code=stored.offer_code,
         offer_type=stored.offer_type,
         quantity=stored.quantity,
+        items=stored.items,
     )

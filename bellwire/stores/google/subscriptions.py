@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from bellwire.model.enums import CancelReason, Environment, PriceConsent, ProductType, Store
 from bellwire.model.facts import PeriodFact, Replacement, Snapshot
+from bellwire.stores.google.bundles import only_leaves_out
 from bellwire.stores.google.items import (
     current_items,
     deferred_target,
@@ -252,7 +253,7 @@ def _replacement(reading: Reading) -> _Replaces:
 def _replacement_kind(reading: Reading) -> Replacement:
     purchase, item, old = reading.purchase, reading.item, reading.linked
     modes = {i.item_replacement.replacement_mode for i in purchase.line_items if i.item_replacement is not None}
-    if deferred_target(purchase) is not None or "DEFERRED" in modes:
+    if deferred_target(purchase) is not None or "DEFERRED" in modes or only_leaves_out(purchase):
         return Replacement.DEFERRED
     if (item is not None and item.prepaid_plan is not None) or (old is not None and _prepaid(old)):
         return Replacement.TOP_UP

@@ -191,6 +191,8 @@ class SubscriptionDetails(msgspec.Struct, frozen=True, kw_only=True, rename="cam
 
 class OrderLineItem(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     product_id: str = ""
+    total: Money | None = None
+    tax: Money | None = None
     subscription_details: SubscriptionDetails | None = None
 
 
