@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import io
 import json
 import tempfile
 from collections import defaultdict
@@ -185,7 +186,10 @@ class World:
 
     async def push(self, url: str, body: bytes, headers: dict[str, str] | None = None) -> tuple[int, Any]:
         """Speak to a notification door as a store would, or as somebody who pretends to be one."""
-        async with aiohttp.ClientSession() as session, session.post(url, data=body, headers=headers) as response:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(url, data=io.BytesIO(body), headers=headers) as response,
+        ):
             return response.status, json.loads(await response.read() or b"null")
 
     async def subscriber(self, app_user_id: str = "customer-1") -> Json:
