@@ -33,6 +33,8 @@ class Scenario(Generic[Fake]):
     - `REFUND_REVERSED <price>`
     - the type alone for the others; BILLING_ISSUE says ` GRACE` when it has a grace period
 
+    Behind each stand the add-ons of a bundle: ` + <product_id>`.
+
     `tracked`: the chain is known only through notifications, so the app must track new purchases.
     """
 

@@ -25,7 +25,12 @@ def short(event: Mapping[str, object]) -> str:
         words.append(number(price))
     elif kind == "BILLING_ISSUE":
         words += ["GRACE"] if event.get("grace_period_expiration_at_ms") is not None else []
-    return " ".join(words)
+    return " ".join([*words, *_add_ons(event)])
+
+
+def _add_ons(event: Mapping[str, object]) -> list[str]:
+    items = event.get("items")
+    return [f"+ {item['product_id']}" for item in items if item["type"] == "addon"] if isinstance(items, list) else []
 
 
 def number(value: object) -> str:

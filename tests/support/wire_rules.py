@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from decimal import Decimal
 from itertools import pairwise
+from typing import Any
 
 import msgspec
 
@@ -55,11 +56,18 @@ CONSENT_KEYS = {
     "country_code",
 }
 CONSENT = {EventType.PRICE_INCREASE_CONSENT_REQUIRED, EventType.PRICE_INCREASE_CONSENT_APPROVED}
-SOMETIMES = {"new_product_id", "quantity", "presented_offering_context", "customer_sequence"}
+SOMETIMES = {
+    "new_product_id",
+    "quantity",
+    "presented_offering_context",
+    "customer_sequence",
+    "items",
+    "product_display_name",
+}
 EARNING = {EventType.INITIAL_PURCHASE, EventType.RENEWAL, EventType.NON_RENEWING_PURCHASE, EventType.REFUND_REVERSED}
 
 
-def wire(event: Event) -> dict[str, object]:
+def wire(event: Event) -> dict[str, Any]:
     """The event as a receiver reads it, numbers exact."""
     return json.loads(msgspec.json.encode(event), parse_float=Decimal)
 
@@ -78,8 +86,36 @@ def check_wire(event: Event) -> None:
     for key, value in body.items():
         if key.endswith("_ms"):
             assert value is None or type(value) is int, key
+    _check_items(body)
     assert ("new_product_id" in body) <= (event.type is EventType.PRODUCT_CHANGE)
     assert event.id == event.id.upper()
+
+
+def _check_items(body: dict[str, Any]) -> None:
+    """One base product and add-ons, whose known amounts add up to the event's."""
+    if "items" not in body:
+        assert "product_display_name" not in body
+        return
+    items: list[dict[str, Any]] = body["items"]
+    assert [item["type"] for item in items] == ["base"] + ["addon"] * (len(items) - 1)
+    assert len(items) > 1 or body["type"] == EventType.PRODUCT_CHANGE
+    for item in items:
+        assert set(item) == {
+            "type",
+            "product_id",
+            "price",
+            "price_in_purchased_currency",
+            "currency",
+            "expiration_at_ms",
+        }
+    for key, slack in (("price_in_purchased_currency", 0), ("price", len(items) * Decimal("0.0001"))):
+        amounts = [item[key] for item in items]
+        if body[key] is not None and None not in amounts:
+            assert abs(sum(map(_exact, amounts)) - _exact(body[key])) <= slack, (key, amounts, body[key])
+
+
+def _exact(value: object) -> Decimal:
+    return Decimal(str(value))
 
 
 def _check_money(event: Event, body: dict[str, object]) -> None:

@@ -63,7 +63,7 @@ DEFAULT_CATALOGUE: dict[str, Product] = {
         Plan(product_id="pro", plan_id="yearly", price_micros=59_990_000, period="P1Y", trial="P7D", grace_days=14),
         Plan(product_id="pro", plan_id="installments", price_micros=7_990_000, installments=12),
         Plan(product_id="basic", plan_id="monthly", price_micros=4_990_000),
-        Plan(product_id="extra", plan_id="monthly", price_micros=2_990_000),
+        Plan(product_id="extra", plan_id="monthly", price_micros=2_990_000, grace_days=3, hold_days=45),
         Plan(product_id="prepaid", plan_id="month", price_micros=9_990_000, prepaid=True),
         OneTimeProduct(product_id="coins_100", price_micros=1_990_000, consumable=True),
         OneTimeProduct(product_id="lifetime", price_micros=99_990_000),

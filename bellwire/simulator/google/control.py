@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 ACTIONS = frozenset(
     {
-        "accept_price", "acknowledge", "add_item", "ask_refund_review", "cancel", "cancel_by_developer", "change_plan", "change_price",
+        "accept_price", "acknowledge", "add_on", "ask_refund_review", "cancel", "cancel_by_developer", "change_plan", "change_price",
         "charge_back", "complete_payment", "complete_pending", "convert", "defer", "fail_payment", "give_up_payment",
-        "give_up_pending", "pause", "recover", "refund_order", "refund_product", "remove_add_on", "restart", "resubscribe",
+        "give_up_pending", "leave_out", "pause", "recover", "refund_order", "refund_product", "remove_add_on", "restart", "resubscribe",
         "resume", "revoke", "sign_up_again", "step_up_price", "top_up", "withdraw_change",
         "withdraw_pause",
     }

@@ -86,6 +86,8 @@ class Course(Ledger):
             price = item.price_micros if term is None or item is not lead else term.price_micros
             if price_micros is not None and (item is lead or (item.replaced or ("",))[-1] == KEPT):
                 price = price_micros
+            if item.first_charge_micros is not None:
+                price, item.first_charge_micros = item.first_charge_micros, None
             item.phase, item.expiry_ms = phase if item is lead else "base", end_ms
             lines.append(
                 OrderLine(
@@ -130,16 +132,16 @@ class Course(Ledger):
 
     def _decline(self, subscription: Subscription, way: str) -> None:
         """The charge at the period's end failed."""
-        plan = subscription.base.plan
+        grace_days = min(item.plan.grace_days for item in subscription.items)
         subscription.generation += 1
         subscription.pending_order = f"{subscription.order_base}..{max(len(subscription.orders) - 1, 0)}"
         if way == "silent":
             self._extend_to(subscription, self.now_ms + SILENT_GRACE_MS)
             subscription.payment_fails = "hold"
             self.appoint(subscription, subscription.expiry_ms, self._period_end)
-        elif way == "grace" and plan.grace_days:
+        elif way == "grace" and grace_days:
             subscription.state = IN_GRACE
-            grace_end = self.now_ms + plan.grace_days * DAY_MS
+            grace_end = self.now_ms + grace_days * DAY_MS
             if self.rolling_grace:
                 self._roll_grace(subscription, grace_end)
             else:
@@ -163,7 +165,7 @@ class Course(Ledger):
 
     def _hold(self, subscription: Subscription) -> None:
         subscription.generation += 1
-        hold_days = subscription.base.plan.hold_days
+        hold_days = _hold_days(subscription)
         if not hold_days:
             self._end_by_system(subscription)
             return
@@ -239,6 +241,13 @@ class Course(Ledger):
         if not subscription.acknowledged and subscription.state in (*RUNNING, ON_HOLD, PAUSED):
             self.kernel.record("google.unacknowledged", token=subscription.token)
             self.revoke(subscription.token, reason=UNACKNOWLEDGED, source=BY_GOOGLE)
+
+
+def _hold_days(subscription: Subscription) -> int:
+    """Of the items with the shortest grace, which is that of all, the longest hold."""
+    plans = [item.plan for item in subscription.items]
+    grace_days = min(plan.grace_days for plan in plans)
+    return max(plan.hold_days for plan in plans if plan.grace_days == grace_days)
 
 
 def _apply_new_price(item: Item) -> None:

@@ -92,7 +92,9 @@ class Ledger:
     def new_order(self, order_id: str, token: str, currency: str, lines: list[OrderLine]) -> Order:
         """Book a charge for all of `lines` together."""
         price = sum(line.price_micros for line in lines)
-        tax = price * self.tax_ppm // (1_000_000 + self.tax_ppm if self.tax_inclusive else 1_000_000)
+        for line in lines:
+            line.tax_micros = line.price_micros * self.tax_ppm // (1_000_000 + self.tax_ppm * self.tax_inclusive)
+        tax = sum(line.tax_micros for line in lines)
         net = price - tax if self.tax_inclusive else price
         order = Order(
             id=order_id,

@@ -9,7 +9,6 @@ from bellwire.simulator.google.course import (
     CANCELLED,
     CHARGEBACK,
     DEFERRED,
-    ITEMS_CHANGED,
     OTHER,
     PAUSE_CHANGED,
     PENDING_GIVEN_UP,
@@ -212,14 +211,6 @@ class Subscriptions(Course):
         subscription = self.subscription(token)
         subscription.base.step_up = StepUp(new_price_micros=new_price_micros, deadline_ms=subscription.paid_until_ms)
         self.tell(subscription, STEP_UP_CHANGED)
-
-    def remove_add_on(self, token: str, key: str) -> None:
-        """Drop an add-on at the end of the running period."""
-        subscription = self._in_state(token, ACTIVE)
-        for item in subscription.items[1:]:
-            if item.plan.key == key:
-                item.removal_scheduled = True
-        self.tell(subscription, ITEMS_CHANGED)
 
     def _in_state(self, token: str, state: str) -> Subscription:
         subscription = self.subscription(token)

@@ -2,17 +2,17 @@
 
 from starlette.routing import Route
 
+from bellwire.simulator.google.add_ons import AddOns
 from bellwire.simulator.google.api import api_routes
 from bellwire.simulator.google.catalogue import Product
 from bellwire.simulator.google.control import google_control_routes
 from bellwire.simulator.google.identity import PUSH_EMAIL, Identity
 from bellwire.simulator.google.one_time import OneTimePurchases
 from bellwire.simulator.google.pushing import Pusher
-from bellwire.simulator.google.replacements import Replacements
 from bellwire.simulator.kernel import Kernel
 
 
-class FakePlay(Replacements, OneTimePurchases):
+class FakePlay(AddOns, OneTimePurchases):
     """Google Play for one app. Mount `routes()`, then set `base_url` and `notification_url`."""
 
     def __init__(

@@ -39,6 +39,8 @@ class OrderLine:
     start_ms: int | None = None
     end_ms: int | None = None
     price_micros: int = 0
+    tax_micros: int = 0
+    """Filled when the order is booked."""
     quantity: int = 1
 
 
@@ -110,6 +112,8 @@ class Item:
     step_up: StepUp | None = None
     deferred_to: Plan | None = None
     removal_scheduled: bool = False
+    first_charge_micros: int | None = None
+    """Taken at the next charge instead of the price, once: an add-on pays only for the rest of the period."""
     replaced: tuple[str, str, str] | None = None
     """(product, base plan, replacement mode) of what it took the place of."""
 

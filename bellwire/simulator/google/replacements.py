@@ -1,8 +1,8 @@
-"""Purchases that take the place of another one: plan changes, top-ups, conversions, re-signup, add-ons."""
+"""Purchases that take the place of another one: plan changes, top-ups, conversions, re-signup."""
 
 from bellwire.simulator.google.calendar import add_period
 from bellwire.simulator.google.catalogue import Plan
-from bellwire.simulator.google.course import ACKNOWLEDGE_WITHIN_MS, CANCELLED, ENDED, ITEMS_CHANGED, KEPT, PURCHASED
+from bellwire.simulator.google.course import ACKNOWLEDGE_WITHIN_MS, CANCELLED, ENDED, ITEMS_CHANGED, PURCHASED
 from bellwire.simulator.google.lifecycle import Subscriptions
 from bellwire.simulator.google.records import ACTIVE, CANCELED, IN_GRACE, Item, PlayError, Subscription
 
@@ -29,13 +29,13 @@ class Replacements(Subscriptions):
                 price, end_ms = 0, old.expiry_ms
             case "CHARGE_PRORATED_PRICE":
                 share = plan.price_micros * left_ms // max(add_period(now, plan.period) - now, 1)
-                price, end_ms = _whole_cents(max(share - unused, 0)), old.expiry_ms
+                price, end_ms = whole_cents(max(share - unused, 0)), old.expiry_ms
             case "WITH_TIME_PRORATION":
                 bought_ms = unused * (add_period(now, plan.period) - now) // plan.price_micros
                 price, end_ms = 0, now + bought_ms
             case _:
                 price, end_ms = plan.price_micros, add_period(now, plan.period) + left_ms
-        item = Item(plan=plan, price_micros=plan.price_micros, replaced=_name(old.base, mode))
+        item = Item(plan=plan, price_micros=plan.price_micros, replaced=named(old.base, mode))
         return self._take_over(old, [item], end_ms=end_ms, price_micros=price)
 
     def top_up(self, token: str) -> str:
@@ -45,13 +45,13 @@ class Replacements(Subscriptions):
         if not plan.prepaid:
             raise PlayError(400, "invalid", "only prepaid plans are topped up")
         end_ms = add_period(old.expiry_ms, plan.period)
-        item = Item(plan=plan, price_micros=plan.price_micros, replaced=_name(old.base, "WITHOUT_PRORATION"))
+        item = Item(plan=plan, price_micros=plan.price_micros, replaced=named(old.base, "WITHOUT_PRORATION"))
         return self._take_over(old, [item], end_ms=end_ms, price_micros=plan.price_micros)
 
     def convert(self, token: str, key: str) -> str:
         """Move from a prepaid plan to an auto-renewing one, or back."""
         old, plan = self._replaceable(token), self.plan(key)
-        item = Item(plan=plan, price_micros=plan.price_micros, replaced=_name(old.base, "CHARGE_FULL_PRICE"))
+        item = Item(plan=plan, price_micros=plan.price_micros, replaced=named(old.base, "CHARGE_FULL_PRICE"))
         return self._take_over(old, [item])
 
     def sign_up_again(self, token: str) -> str:
@@ -63,13 +63,6 @@ class Replacements(Subscriptions):
         end_ms = add_period(self.now_ms, plan.period) + max(old.expiry_ms - self.now_ms, 0)
         item = Item(plan=plan, price_micros=plan.price_micros)
         return self._take_over(old, [item], end_ms=end_ms, price_micros=plan.price_micros)
-
-    def add_item(self, token: str, key: str) -> str:
-        """Add an add-on to a running subscription: a new token with all items, the base kept as it is."""
-        old, extra = self._replaceable(token), self.plan(key)
-        kept = [Item(plan=item.plan, price_micros=item.price_micros, replaced=_name(item, KEPT)) for item in old.items]
-        added = Item(plan=extra, price_micros=extra.price_micros)
-        return self._take_over(old, [*kept, added], end_ms=old.expiry_ms, price_micros=0)
 
     def _take_over(
         self, old: Subscription, items: list[Item], *, end_ms: int | None = None, price_micros: int | None = None
@@ -94,7 +87,7 @@ class Replacements(Subscriptions):
             offer_id=base.offer_id,
             deferred_to=plan,
         )
-        coming = Item(plan=plan, price_micros=plan.price_micros, replaced=_name(base, "DEFERRED"))
+        coming = Item(plan=plan, price_micros=plan.price_micros, replaced=named(base, "DEFERRED"))
         new = self.open([kept, coming], test=old.test, account_id=old.account_id, linked=old.token)
         new.state, new.start_ms, new.paid_until_ms = ACTIVE, old.start_ms, old.paid_until_ms
         expiry_ms = old.expiry_ms
@@ -121,9 +114,10 @@ class Replacements(Subscriptions):
         return old
 
 
-def _name(item: Item, mode: str) -> tuple[str, str, str]:
+def named(item: Item, mode: str) -> tuple[str, str, str]:
+    """What an item takes the place of, and how."""
     return item.plan.product_id, item.plan.plan_id, mode
 
 
-def _whole_cents(micros: int) -> int:
+def whole_cents(micros: int) -> int:
     return micros // 10_000 * 10_000

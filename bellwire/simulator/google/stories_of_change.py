@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bellwire.simulator.google.telling import BASIC, BOUGHT, EXTRA, PREPAID, PRO, RENEWED, Story, buy, scenario, wait
+from bellwire.simulator.google.telling import BASIC, BOUGHT, PREPAID, PRO, RENEWED, Story, buy, scenario, wait
 from bellwire.simulator.scenario import Step
 
 if TYPE_CHECKING:
@@ -91,19 +91,3 @@ def _withdrawn(play: "FakePlay", story: Story) -> Sequence[Step]:
 )
 def _top_up(play: "FakePlay", story: Story) -> Sequence[Step]:
     return [buy(play, story, PREPAID), story.then(play.top_up, 20), wait(20)]
-
-
-@scenario(
-    "add_on_added",
-    "An add-on joins a running subscription.",
-    BOUGHT,
-    "PRODUCT_CHANGE pro:monthly",
-    "INITIAL_PURCHASE NORMAL 2.99",
-)
-def _add_on(play: "FakePlay", story: Story) -> Sequence[Step]:
-    return [buy(play, story), story.then(lambda token: play.add_item(token, EXTRA), 5), wait(1)]
-
-
-@scenario("bundle", "A subscription with an add-on, bought together.", "INITIAL_PURCHASE NORMAL 12.98")
-def _bundle(play: "FakePlay", story: Story) -> Sequence[Step]:
-    return [story.then(lambda _: play.purchase(PRO, add_ons=(EXTRA,))), wait(1)]

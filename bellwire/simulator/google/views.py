@@ -124,7 +124,7 @@ def _phase(phase: str) -> JSON:
 def _renewing(sub: Subscription, item: Item) -> JSON:
     currency = item.plan.currency
     out: JSON = {"recurringPrice": money(item.price_micros, currency)}
-    if sub.auto_renew and item.deferred_to is None:
+    if sub.auto_renew and item.deferred_to is None and not item.removal_scheduled:
         out["autoRenewEnabled"] = True
     change, step = item.price_change, item.step_up
     if change is not None:
@@ -247,7 +247,8 @@ def _order_line(order: Order, line: OrderLine) -> JSON:
         "productId": line.product_id,
         "productTitle": line.product_id,
         "listingPrice": money(line.price_micros, order.currency),
-        "total": money(line.price_micros, order.currency),
+        "total": money(line.price_micros + (0 if order.tax_inclusive else line.tax_micros), order.currency),
+        "tax": money(line.tax_micros, order.currency),
     }
     if line.start_ms is None or line.end_ms is None or line.plan_id is None:
         out["oneTimePurchaseDetails"] = {"purchaseOptionId": "buy", "quantity": line.quantity}
