@@ -38,8 +38,8 @@ from bellwire.simulator.apple import FakeAppStore
 from bellwire.simulator.google import FakePlay
 from bellwire.simulator.google.identity import Identity, new_key
 from bellwire.simulator.kernel import Kernel, control_routes
+from bellwire.simulator.wording import short
 from tests.support.served import served
-from tests.support.short import short
 
 __all__ = ["DAY_MS", "START_MS", "World", "live", "served", "world"]
 

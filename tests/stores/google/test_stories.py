@@ -9,9 +9,9 @@ from bellwire.engine.access import has_access
 from bellwire.model.projects import App
 from bellwire.simulator.google import SCENARIOS
 from bellwire.simulator.google.records import Subscription
+from bellwire.simulator.wording import short
 from bellwire.stores.base import RecoveredKey
 from tests.support.play import DAY_MS, PlayBench, on_bench
-from tests.support.short import short
 from tests.support.story import World
 
 
