@@ -3,10 +3,8 @@
 import asyncio
 import contextlib
 import gc
-import logging
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import sqlalchemy as sa
 import structlog
 import uvicorn
 import uvloop
+from starlette.applications import Starlette
 
 from bellwire.db.config import ConfigCache
 from bellwire.db.engine import open_engine, reader
@@ -24,9 +23,10 @@ from bellwire.delivery.service import Delivery
 from bellwire.ingest.recovery import Recovery
 from bellwire.ingest.service import Ingest
 from bellwire.ingest.timers import Timers
-from bellwire.ingest.units import UnitRunner
 from bellwire.kit.clock import Clock, SharedClock, SystemClock
+from bellwire.kit.doorstep import doorstep
 from bellwire.kit.http import GuardedClient
+from bellwire.kit.logs import configure_logs
 from bellwire.model.enums import Store
 from bellwire.settings import Settings
 from bellwire.stores.apple import AppleAdapter
@@ -76,13 +76,12 @@ class Hub:
             clock=self.clock,
             wall=self.wall,
         )
-        runner = UnitRunner(self.config, self.clock, self.wall)
         self.timers = Timers(
             engine=self.read_engine,
             writer=self.writer,
             config=self.config,
             adapters=self.adapters,
-            runner=runner,
+            runner=self.ingest.runner,
             processor=self.ingest.processor,
             clock=self.clock,
             wall=self.wall,
@@ -149,24 +148,8 @@ async def _guarded(loop: Coroutine[None, None, None]) -> None:
 
 
 def configure_logging(settings: Settings) -> None:
-    """One structured line per unit of work, on stderr."""
-    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
-    renderer: structlog.types.Processor = (
-        structlog.processors.JSONRenderer()
-        if settings.log_json
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=True,
-    )
+    """As the operator wants it."""
+    configure_logs(level=settings.log_level, as_json=settings.log_json)
 
 
 def serve(settings: Settings) -> int:
@@ -215,17 +198,26 @@ def _spare_the_collector() -> None:
     gc.set_threshold(20_000, 20, 50)
 
 
-async def _serve(settings: Settings) -> int:
-    hub = Hub(settings)
-    config = uvicorn.Config(
-        hub.web,
+def server_config(app: Starlette, settings: Settings) -> uvicorn.Config:
+    """How the hub's doors are served; whom to believe about client addresses is said here, never by the environment."""
+    return uvicorn.Config(
+        app,
         host=settings.host,
         port=settings.port,
+        http=doorstep(settings.request_timeout_s),
+        ws="none",
+        lifespan="off",
         log_level="warning",
         access_log=False,
         server_header=False,
+        forwarded_allow_ips=[address.strip() for address in settings.trusted_proxies.split(",") if address.strip()],
         timeout_graceful_shutdown=2,
     )
+
+
+async def _serve(settings: Settings) -> int:
+    hub = Hub(settings)
+    config = server_config(hub.web, settings)
     async with hub.running():
         _spare_the_collector()
         await _Server(config, hub).serve()

@@ -44,6 +44,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         bool, msgspec.Meta(description="Accept an app's own root certificates and store addresses. For tests only.")
     ] = False
     max_body_bytes: Annotated[int, msgspec.Meta(description="Largest request body that a door reads.")] = 1_048_576
+    request_timeout_s: Annotated[
+        float,
+        msgspec.Meta(description="How long a client may take to send a whole request before it is hung up on.", gt=0),
+    ] = 30.0
+    trusted_proxies: Annotated[
+        str,
+        msgspec.Meta(
+            description="Addresses or networks of reverse proxies, comma-separated, whose `X-Forwarded-For` is believed; "
+            "never `*`, with which every client could name its own address."
+        ),
+    ] = "127.0.0.1,::1"
     delivery_timeout_s: Annotated[
         float, msgspec.Meta(description="Deadline of one delivery, from DNS to the last byte of the answer.")
     ] = 60.0

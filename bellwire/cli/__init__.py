@@ -3,6 +3,7 @@
 from importlib.metadata import version
 
 import click
+import structlog
 
 from bellwire.cli.apps import app_group
 from bellwire.cli.catalogue import entitlement_group, product_group
@@ -13,13 +14,15 @@ from bellwire.cli.keys import key_group
 from bellwire.cli.projects import project_group
 from bellwire.cli.run import demo, migrate, serve, simulate
 from bellwire.cli.users import user_group
+from bellwire.kit.logs import configure_logs
 
 __all__ = ["main"]
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(version("bellwire"), prog_name="bellwire")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Bellwire: a self-hosted subscription-event hub.
 
     Store notifications and receipts come in, one clean stream of events goes out.
@@ -28,6 +31,8 @@ def main() -> None:
     any, everything lives in the folder ./bellwire-data. A first installation: `project create`, `user create`,
     `app create`, `integration create`, then `serve`. To look around first: `demo`.
     """
+    configure_logs(level="warning", as_json=False, keep=False)  # `serve` does it again by its settings
+    context.call_on_close(structlog.reset_defaults)
 
 
 for command in (
