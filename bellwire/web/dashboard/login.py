@@ -24,7 +24,6 @@ from bellwire.web.dashboard.render import login_page
 
 log = structlog.get_logger()
 
-FORM_COOKIE = "bellwire_login"
 HASHES_AT_ONCE = 2
 """Password checks that run at the same time: each costs a core and tens of MiB for a moment."""
 
@@ -42,6 +41,7 @@ class Login:
         self._services = services
         self._failures = FailedLogins()
         self._hashing = asyncio.Semaphore(HASHES_AT_ONCE)
+        self._form_cookie = "__Host-bellwire_login" if is_https(services) else "bellwire_login"
 
     async def show(self, request: Request) -> Response:
         """GET /login."""
@@ -58,7 +58,7 @@ class Login:
             return secure(self._form(request, "/", error=str(error), status=400))
         target = local_path(form.get("next", ""))
         email = form.get("email", "").strip().lower()
-        cookie = request.cookies.get(FORM_COOKIE, "")
+        cookie = request.cookies.get(self._form_cookie, "")
         if not cookie or not hmac.compare_digest(cookie.encode(), form.get("csrf", "").encode()):
             message = "The form had expired. Please try again."
             return secure(self._form(request, target, email=email, error=message, status=403))
@@ -99,7 +99,7 @@ class Login:
         token = await self._services.writer.write(_open_sessions, new)
         log.info("login.done", user_id=user.id)
         response = RedirectResponse(target, status_code=303)
-        response.delete_cookie(FORM_COOKIE, path="/login")
+        response.delete_cookie(self._form_cookie, path="/", secure=is_https(self._services))
         response.set_cookie(
             cookie_name(self._services),
             token,
@@ -112,10 +112,10 @@ class Login:
         return response
 
     def _form(self, request: Request, target: str, *, email: str = "", error: str = "", status: int = 200) -> Response:
-        token = request.cookies.get(FORM_COOKIE) or new_token()
+        token = request.cookies.get(self._form_cookie) or new_token()
         response = login_page(status, csrf=token, next_path=target, email=email, error=error)
         response.set_cookie(
-            FORM_COOKIE, token, path="/login", secure=is_https(self._services), httponly=True, samesite="strict"
+            self._form_cookie, token, path="/", secure=is_https(self._services), httponly=True, samesite="strict"
         )
         return response
 
