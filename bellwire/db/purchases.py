@@ -88,15 +88,23 @@ def load_due_chains(connection: sa.Connection, now_ms: int, limit: int) -> list[
 
 
 def save_chains(
-    connection: sa.Connection, changed: Sequence[Chain], loaded: Mapping[int, Chain], *, now_ms: int
+    connection: sa.Connection,
+    changed: Sequence[Chain],
+    loaded: Mapping[int, Chain],
+    *,
+    now_ms: int,
+    quiet_apps: Collection[str] = (),
 ) -> None:
-    """Write chains and those of their periods that differ from what was `loaded`."""
+    """Write chains and those of their periods that differ from what was `loaded`.
+
+    The stores of `quiet_apps` have never notified us: their chains are looked at more often.
+    """
     rows: list[Row] = []
     period_rows: list[Row] = []
     older_keys: list[Row] = []
     for chain in changed:
         before = loaded.get(chain.id)
-        rows.append(_chain_row(chain, now_ms))
+        rows.append(_chain_row(chain, now_ms, quiet=chain.app_id in quiet_apps))
         known: dict[str, Period] = {} if before is None else {period.period_key: period for period in before.periods}
         period_rows += [
             asdict(period) | {"chain_id": chain.id, "items": _items_text(period)}
@@ -161,7 +169,7 @@ def _items_text(period: Period) -> str | None:
     return msgspec.json.encode(period.items).decode() if period.items else None
 
 
-def _chain_row(chain: Chain, now_ms: int) -> dict[str, object]:
+def _chain_row(chain: Chain, now_ms: int, *, quiet: bool) -> dict[str, object]:
     latest = chain.latest
     until = access_until_ms(chain)
     return {
@@ -182,6 +190,6 @@ def _chain_row(chain: Chain, now_ms: int) -> dict[str, object]:
         "raw": chain.raw,
         "as_of_ms": chain.as_of_ms,
         "last_pull_at_ms": chain.last_pull_at_ms,
-        "next_check_at_ms": next_check_ms(chain, now_ms),
+        "next_check_at_ms": next_check_ms(chain, now_ms, quiet=quiet),
         "updated_at_ms": now_ms,
     }

@@ -15,8 +15,11 @@ above): stored dates take effect."""
 _RECOVERY_MS = 60 * DAY_MS
 
 
-def next_check_ms(chain: Chain, now_ms: int) -> int | None:
-    """The moment of the next pull; None = never (lifetime, replaced, long over)."""
+def next_check_ms(chain: Chain, now_ms: int, *, quiet: bool = False) -> int | None:
+    """The moment of the next pull; None = never (lifetime, replaced, long over).
+
+    `quiet`: the app's store has never notified us, so that all we shall hear is what we ask for.
+    """
     if chain.pull_failures:
         if _over_for(chain, now_ms) > _RECOVERY_MS:
             return None
@@ -31,7 +34,7 @@ def next_check_ms(chain: Chain, now_ms: int) -> int | None:
         return min([now_ms + DAY_MS, *moments]) if chain.pending else None
     if not chain.is_subscription:
         return min(moments) if moments else None
-    moments += _by_state(chain, now_ms)
+    moments += _by_state(chain, now_ms, quiet=quiet)
     for at_ms in (
         latest.expires_at_ms,
         chain.grace_expires_at_ms,
@@ -43,11 +46,15 @@ def next_check_ms(chain: Chain, now_ms: int) -> int | None:
     return min(moments) if moments else None
 
 
-def _by_state(chain: Chain, now_ms: int) -> list[int]:
+def _by_state(chain: Chain, now_ms: int, *, quiet: bool) -> list[int]:
     match chain_state(chain, now_ms):
         case ChainState.GRACE | ChainState.RETRY | ChainState.PAUSED:
             return [now_ms + DAY_MS] if _over_for(chain, now_ms) < _RECOVERY_MS else []
         case ChainState.TRIAL | ChainState.ACTIVE | ChainState.CANCELLED | ChainState.PENDING:
+            until = access_until_ms(chain)
+            ends_soon = until is not None and until - now_ms <= DAY_MS
+            if quiet:
+                return [now_ms + (HOUR_MS if ends_soon else 6 * HOUR_MS)]
             return [now_ms + 7 * DAY_MS]
         case ChainState.EXPIRED:
             over = _over_for(chain, now_ms)

@@ -74,11 +74,11 @@ class Ingest:
         self._adapters = adapters
         self._clock = clock
         self._wall = wall
-        self._runner = UnitRunner(config, clock, wall)
+        self.runner = UnitRunner(config, clock, wall)
         self._receipt_locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._rejected: dict[str, tuple[int, int]] = {}
         self.processor = Processor(
-            engine=engine, writer=writer, config=config, adapters=adapters, runner=self._runner, clock=clock, wall=wall
+            engine=engine, writer=writer, config=config, adapters=adapters, runner=self.runner, clock=clock, wall=wall
         )
 
     # ---- notifications
@@ -286,7 +286,7 @@ class Ingest:
         return (await self._seen(unit)).view
 
     async def _seen(self, unit: Unit) -> Seen:
-        result = await self._writer.write(self._runner.handle, unit)
+        result = await self._writer.write(self.runner.handle, unit)
         if not isinstance(result, Seen):
             raise TypeError(f"unit {type(unit).__name__} answered {type(result).__name__}")
         return result

@@ -103,15 +103,20 @@ class UnitRunner:
         self._config = config
         self._clock = clock
         self._wall = wall
+        self._heard: frozenset[str] = frozenset()
+        """Apps heard of since the configuration was read: a sign of life makes nobody reload it."""
 
     def handle(self, connection: sa.Connection, units: Sequence[Unit]) -> Sequence[Result | Exception]:
         """Run units in order in one workspace; a unit that raises is taken out alone."""
+        config = self._config.current()
+        quiet = frozenset(app.id for app in config.apps.values() if app.last_notification_at_ms is None)
         workspace = Workspace(
             connection,
-            self._config.current(),
+            config,
             load_rates(connection),
             now_ms=self._clock.now_ms(),
             wall_ms=self._wall.now_ms(),
+            quiet_apps=quiet - self._heard,
         )
         workspace.load([_needs(unit) for unit in units])
         results: list[Result | Exception] = []
@@ -123,6 +128,7 @@ class UnitRunner:
                 workspace.rollback(mark)
                 results.append(error)
         workspace.save()
+        self._heard |= workspace.heard_apps
         return results
 
 

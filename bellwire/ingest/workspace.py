@@ -49,12 +49,22 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
 class Workspace:
     """One commit's worth of state. `now_ms` is domain time, `wall_ms` the machine's."""
 
-    def __init__(self, connection: sa.Connection, config: Config, rates: Rates, *, now_ms: int, wall_ms: int) -> None:
+    def __init__(
+        self,
+        connection: sa.Connection,
+        config: Config,
+        rates: Rates,
+        *,
+        now_ms: int,
+        wall_ms: int,
+        quiet_apps: frozenset[str] = frozenset(),
+    ) -> None:
         self.config = config
         self.rates = rates
         self.now_ms = now_ms
         self.wall_ms = wall_ms
         self._connection = connection
+        self._quiet_apps = quiet_apps
         self._customers: dict[int, Customer] = {}
         self._chains: dict[int, Chain] = {}
         self._customer_by_id: dict[IdKey, int] = {}
@@ -211,6 +221,11 @@ class Workspace:
         """A store notification of this app concerned something we track."""
         self._heard.append((project_id, app_id))
 
+    @property
+    def heard_apps(self) -> frozenset[str]:
+        """Apps whose store has spoken to us in this commit."""
+        return frozenset(app_id for _, app_id in self._heard)
+
     # ---- writing
 
     def save(self) -> None:
@@ -223,7 +238,9 @@ class Workspace:
         ]
         chains = [chain for chain in self._chains.values() if self._loaded_chains.get(chain.id) is not chain]
         save_customers(connection, customers, self._loaded_customers)
-        save_chains(connection, chains, self._loaded_chains, now_ms=self.now_ms)
+        save_chains(
+            connection, chains, self._loaded_chains, now_ms=self.now_ms, quiet_apps=self._quiet_apps - self.heard_apps
+        )
         self._save_events()
         append_entries(connection, self._entries)
         record_outcomes(connection, self._outcomes)

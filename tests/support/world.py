@@ -103,6 +103,17 @@ class World:
         self.clock.set_ms(target)
         await self.settle()
 
+    async def live_through(self, ms: int) -> None:
+        """Like `advance`, and at each moment at which the hub means to ask a store by itself."""
+        target = self.clock.now_ms() + ms
+        while (due := self._next_check_ms()) is not None and due <= target:
+            await self.advance(max(due - self.clock.now_ms(), 0))
+        await self.advance(target - self.clock.now_ms())
+
+    def _next_check_ms(self) -> int | None:
+        with self.hub.read_engine.connect() as connection:
+            return connection.execute(sa.select(sa.func.min(chains.c.next_check_at_ms))).scalar_one()
+
     async def settle(self) -> None:
         """Deliver what the stores have to say, work it through, let due timers ask, send what results."""
         await self.kernel.flush()
