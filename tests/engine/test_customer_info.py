@@ -10,7 +10,8 @@ from bellwire.engine.access import active_entitlements
 from bellwire.engine.customer_info import customer_info, iso_date
 from bellwire.model.customer_info import CustomerInfo
 from bellwire.model.customers import AppUserId, Attribute, Customer
-from bellwire.model.enums import Environment, Ownership, PeriodType, ProductType, Store
+from bellwire.model.enums import Environment, ItemType, Ownership, PeriodType, ProductType, Store
+from bellwire.model.facts import BundleItem
 from bellwire.model.projects import Catalogue, ProjectSettings
 from bellwire.model.purchases import Chain, Period
 
@@ -204,6 +205,31 @@ def test_a_play_subscription_is_known_by_its_id_and_names_its_plan() -> None:
     assert subscriber.entitlements["pro"].product_plan_identifier == "p1m"
 
 
+def test_an_add_on_gives_its_own_entitlement_through_a_product_that_is_listed() -> None:
+    def item(kind: ItemType, key: str, price_micros: int) -> BundleItem:
+        return BundleItem(type=kind, product_key=key, price_micros=price_micros, currency="USD")
+
+    both = (item(ItemType.BASE, "play:p1m", 7_000_000), item(ItemType.ADDON, "basic:p1m", 2_990_000))
+    bundle = replace(period(1, "play"), plan_id="p1m", items=both)
+    subscriber = info(replace(chain(bundle), store=Store.PLAY_STORE)).subscriber
+    assert set(subscriber.subscriptions) == {"play", "basic"}
+    added = subscriber.subscriptions["basic"]
+    assert (added.product_plan_identifier, added.store_transaction_id) == ("p1m", "play-1")
+    assert added.price is not None
+    assert added.price.amount == 2.99
+    assert subscriber.entitlements["base"].product_identifier == "basic"
+    assert subscriber.entitlements["base"].product_plan_identifier == "p1m"
+
+    renewed = replace(
+        chain(
+            replace(bundle, expires_at_ms=NOW - 10), replace(period(2, "play"), plan_id="p1m", purchased_at_ms=NOW - 10)
+        )
+    )
+    left = info(replace(renewed, store=Store.PLAY_STORE)).subscriber
+    assert left.subscriptions["basic"].expires_date == iso_date(NOW - 10)
+    assert left.entitlements["pro"].expires_date == iso_date(NOW + 29 * DAY)
+
+
 def test_an_upgrade_ends_the_old_product_where_the_new_one_begins() -> None:
     old = period(1, "basic", start=NOW - 10 * DAY, days=365)
     moved = replace(
@@ -314,9 +340,13 @@ def chains(draw: st.DrawFn) -> Chain:
     days = draw(st.sampled_from([1, 30, 365]))
     periods = [period(n + 1, products[n], start=start, days=days) for n, start in enumerate(starts)]
     periods[-1] = replace(periods[-1], refunded_at_ms=draw(st.none() | moments))
+    if draw(st.booleans()):
+        added = BundleItem(type=ItemType.ADDON, product_key="basic:p1m")
+        base_item = BundleItem(type=ItemType.BASE, product_key=periods[-1].product_key)
+        periods[-1] = replace(periods[-1], items=(base_item, added))
     base = chain(*periods, row_id=draw(st.integers(min_value=1, max_value=99)))
     if draw(st.booleans()):
-        bought = replace(periods[-1], product_id="coins", expires_at_ms=None)
+        bought = replace(periods[-1], product_id="coins", expires_at_ms=None, items=())
         return replace(base, product_type=ProductType.NON_CONSUMABLE, periods=(bought,))
     return replace(
         base,

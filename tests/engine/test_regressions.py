@@ -221,3 +221,14 @@ def test_deferred_change_whose_old_token_speaks_first_goes_on() -> None:
     renewed = says(30, fact("P2", 30, 60, product_id="silver"), store_key="c2")
     assert sent(world.apply(renewed, moment_ms(30))) == ["RENEWAL"]
     assert sent(world.apply(gave_way, moment_ms(31))) == []
+
+
+def test_a_pending_purchase_that_completes_is_named_after_its_first_order() -> None:
+    """Its events said the purchase token where the order id belongs."""
+    world = World()
+    world.apply(says(0, original_transaction_id="token", pending=True), moment_ms(0))
+    (record,) = world.apply(says(1, fact("GPA.1", 1, 31), original_transaction_id="GPA.1"), moment_ms(1))
+    assert record.event.original_transaction_id == "GPA.1"
+    assert world.chain("c1").original_transaction_id == "GPA.1"
+    world.apply(says(31, fact("GPA.1..0", 31, 61), original_transaction_id="other"), moment_ms(31))
+    assert world.chain("c1").original_transaction_id == "GPA.1"

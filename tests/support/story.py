@@ -25,8 +25,8 @@ from bellwire.engine.money import Rates
 from bellwire.engine.replacement import rekey, replaced
 from bellwire.model.customers import AppUserId, Customer
 from bellwire.model.enums import Origin, Store
-from bellwire.model.events import Event, EventRecord
-from bellwire.model.facts import PeriodFact, Replacement, Snapshot
+from bellwire.model.events import Event, EventRecord, WireItem
+from bellwire.model.facts import BundleItem, PeriodFact, Replacement, Snapshot
 from bellwire.model.projects import App, Catalogue, ProjectSettings
 from bellwire.model.purchases import Chain
 
@@ -52,6 +52,8 @@ APP = App(id="app1", project_id="proj1", store=Store.APP_STORE, name="App", toke
 
 Json = dict[str, Any]
 
+ITEMS: dict[type[msgspec.Struct], type[msgspec.Struct]] = {PeriodFact: BundleItem, Event: WireItem}
+
 
 def moment_ms(when: object) -> int:
     """A time of a story in milliseconds since the epoch."""
@@ -69,7 +71,9 @@ def expand(short: Mapping[str, object], struct: type[msgspec.Struct]) -> Json:
     for key, value in short.items():
         if value == "unset":
             continue
-        if key in struct.__struct_fields__:
+        if key == "items" and isinstance(value, list):
+            fields[key] = [expand(item, ITEMS[struct]) for item in value]
+        elif key in struct.__struct_fields__:
             fields[key] = value
         elif f"{key}_ms" in struct.__struct_fields__:
             fields[f"{key}_ms"] = None if value is None else moment_ms(value)
@@ -226,6 +230,8 @@ def check_event(record: EventRecord, expected: Json) -> None:
         actual = getattr(record.event, name)
         if value == "absent":
             assert actual is UNSET, f"{record.event.type}: {name} is {actual!r}"
+        elif name == "items":
+            assert msgspec.to_builtins(actual) == json.loads(json.dumps(value, default=float)), record.event.type
         elif isinstance(value, Decimal):
             assert actual == float(value), f"{record.event.type}: {name} is {actual!r}, not {value}"
         else:

@@ -165,10 +165,54 @@ def test_an_add_on_can_be_dropped_at_the_end() -> None:
     play, clock = _store()
     token = play.purchase("pro:monthly", add_ons=("extra:monthly",))
     play.acknowledge(token)
+    with pytest.raises(PlayError):
+        play.remove_add_on(token, "basic:monthly")
     play.remove_add_on(token, "extra:monthly")
     assert len(play.subscription(token).items) == 2
     _pass(play, clock, 31)
     assert play.order(play.subscription(token).orders[-1]).total_micros == 9_990_000
+
+
+def test_an_add_on_pays_for_the_rest_of_the_period() -> None:
+    play, clock = _store(tax_ppm=200_000, tax_inclusive=False)
+    old = play.purchase("pro:monthly")
+    play.acknowledge(old)
+    _pass(play, clock, 5)
+    new = play.subscription(play.add_on(old, "extra:monthly"))
+    assert [item.replaced for item in new.items] == [("pro", "monthly", "KEEP_EXISTING"), None]
+    assert _day(new.expiry_ms) == "2026-02-01"
+    order = play.order(new.orders[0])
+    assert [(line.price_micros, line.tax_micros) for line in order.lines] == [(0, 0), (2_500_000, 500_000)]
+    assert order.total_micros == 3_000_000
+    with pytest.raises(PlayError):
+        play.add_on(new.token, "pro:yearly")
+
+
+def test_a_bundle_has_the_shortest_grace_and_of_those_items_the_longest_hold() -> None:
+    play, clock = _store()
+    token = play.purchase("pro:monthly", add_ons=("extra:monthly",))
+    play.acknowledge(token)
+    play.fail_payment(token)
+    _pass(play, clock, 33)
+    assert play.subscription(token).state == "IN_GRACE_PERIOD"
+    _pass(play, clock, 2)
+    assert play.subscription(token).state == "ON_HOLD"
+    _pass(play, clock, 43)
+    assert play.subscription(token).state == "ON_HOLD"
+    _pass(play, clock, 3)
+    assert play.subscription(token).state == "EXPIRED"
+
+
+def test_an_add_on_left_out_in_the_app_stays_until_the_end_under_a_new_token() -> None:
+    play, clock = _store()
+    old = play.purchase("pro:monthly", add_ons=("extra:monthly",))
+    _pass(play, clock, 2)
+    new = play.subscription(play.leave_out(old, "extra:monthly"))
+    play.acknowledge(new.token)
+    assert play.subscription(old).replaced
+    assert {item.order_id for item in new.items} == set(play.subscription(old).orders)
+    _pass(play, clock, 30)
+    assert [item.plan.key for item in new.items] == ["pro:monthly"]
 
 
 def test_installments_end_with_the_commitment() -> None:
