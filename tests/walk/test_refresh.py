@@ -161,7 +161,7 @@ def test_after_a_day_of_silence_stored_dates_count_and_the_truth_mends_them(stor
         await it.live_through(4 * HOUR_MS)
         assert [event["type"] for event in it.received] == ["INITIAL_PURCHASE", "EXPIRATION"]
         assert not await it.entitled()
-        await it.live_through(3 * DAY_MS)
+        await it.live_through(6 * HOUR_MS)
         assert len(it.received) == 2
         it.kernel.faults.clear()
         await it.live_through(2 * HOUR_MS)
@@ -205,13 +205,13 @@ def test_a_store_that_is_down_does_not_put_off_the_other(tmp_path: Path) -> None
 
     async def scene(it: World) -> None:
         it.kernel.notifier.set_mode(Mode.DROP)
-        for number in range(30):
-            await it.post(it.google, it.google.purchase("pro:monthly"), f"google-{number}")
+        for number in range(16):
+            await it.post(it.google, it.google.purchase("pro:monthly"), f"google-{number}", observer_mode=True)
         await it.post(it.apple, it.apple.purchase("pro_monthly"), "apple")
         await it.settle()
         it.clock.advance_ms(31 * DAY_MS + HOUR_MS)
         it.kernel.faults.add("/androidpublisher/", 503, times=1_000_000)
-        assert await it.hub.timers.check_due() == 31
+        assert await it.hub.timers.check_due() == 17
         failed = [row for row in it.chains() if row["store"] == "PLAY_STORE"]
         assert all(row["next_check_at_ms"] > it.clock.now_ms() for row in failed)
         await it.settle()
@@ -224,7 +224,6 @@ def test_checks_of_an_app_that_is_gone_do_not_come_back_at_once(tmp_path: Path) 
     async def scene(it: World) -> None:
         await bought(it, "google")
         it.clock.advance_ms(31 * DAY_MS + HOUR_MS)
-        await it.change(lambda c: c.exec_driver_sql("PRAGMA foreign_keys").scalar_one())
         it.hub.config.current().apps.pop(it.google_app.id)
         assert await it.hub.timers.check_due() == 1
         assert await it.hub.timers.check_due() == 0
@@ -249,20 +248,14 @@ def test_what_apple_could_not_deliver_is_fetched(tmp_path: Path) -> None:
         known = it.apple.purchase("pro_monthly")
         unknown = it.apple.purchase("pro_yearly")
         assert await it.post(it.apple, known) == 200
+        it.clock.advance_ms(HOUR_MS)
         it.apple.cancel(known)
         it.clock.advance_ms(HOUR_MS)
         it.apple.refund(unknown)
         it.kernel.notifier.set_mode(Mode.NORMAL)
         await it.recover()
-        assert it.told() == (
-            [
-                BOUGHT,
-                "CANCELLATION UNSUBSCRIBE",
-                "INITIAL_PURCHASE NORMAL 59.99",
-                "CANCELLATION CUSTOMER_SUPPORT -59.99",
-                "EXPIRATION CUSTOMER_SUPPORT",
-            ]
-        )
+        # What is over when it is first heard of is history, of which the last event goes out.
+        assert it.told() == [BOUGHT, "CANCELLATION UNSUBSCRIBE", "EXPIRATION CUSTOMER_SUPPORT"]
         rows = len(it.inbox())
         await it.recover()
         assert len(it.inbox()) == rows
