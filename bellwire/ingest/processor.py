@@ -43,7 +43,7 @@ from bellwire.stores.base import (
 
 log = structlog.get_logger()
 
-AT_ONCE = 16
+AT_ONCE = 64
 """Notifications of one app that are worked on at the same time: an app whose store hangs holds up no other."""
 HANDED_OVER_MS = 30_000
 """For so long a fresh notification is left to the process that received it; then whoever looks takes it."""
