@@ -4,19 +4,36 @@ from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
+from bellwire.db.bulk import Bulk
 from bellwire.db.dialect import insert
 
 Row = Mapping[str, object]
 
+_statements: dict[tuple[str, str, tuple[str, ...]], Bulk] = {}
+
 
 def upsert(connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> None:
-    """Insert `rows`; where the primary key exists, every other given column is overwritten."""
+    """Insert `rows`, which all have the same columns; where the primary key exists, every other given column is
+    overwritten. Values go to the driver as they are."""
     if not rows:
         return
-    keys = [column.name for column in table.primary_key]
-    statement = insert(connection, table)
-    updates = {name: statement.excluded[name] for name in rows[0] if name not in keys}
-    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=updates), list(rows))
+    given = rows[0].keys()
+    names = tuple(column.name for column in table.columns if column.name in given)
+    if len(names) != len(given):
+        raise ValueError(f"{table.name} has no column {sorted(given - set(names))[0]}")
+    statement = _statement(connection, table, names)
+    statement.run(connection, [tuple([row[name] for name in names]) for row in rows])
+
+
+def _statement(connection: sa.Connection, table: sa.Table, names: tuple[str, ...]) -> Bulk:
+    key = (connection.dialect.name, table.name, names)
+    known = _statements.get(key)
+    if known is None:
+        keys = [column.name for column in table.primary_key]
+        statement = insert(connection, table)
+        updates = {name: statement.excluded[name] for name in names if name not in keys}
+        known = _statements[key] = Bulk(statement.on_conflict_do_update(index_elements=keys, set_=updates), names)
+    return known
 
 
 def insert_missing(connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> None:
