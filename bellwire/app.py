@@ -26,9 +26,10 @@ from bellwire.ingest.timers import Timers
 from bellwire.kit.clock import Clock, SharedClock, SystemClock
 from bellwire.kit.doorstep import doorstep
 from bellwire.kit.http import GuardedClient
+from bellwire.kit.listening import close_all, listen_on
 from bellwire.kit.logs import configure_logs
 from bellwire.model.enums import Store
-from bellwire.settings import Settings
+from bellwire.settings import Settings, make_data_dir
 from bellwire.stores.apple import AppleAdapter
 from bellwire.stores.base import HTTPCaller, StoreAdapter
 from bellwire.stores.google import GoogleAdapter
@@ -56,7 +57,7 @@ class Hub:
     """Everything that runs in one process; `start` inside a running event loop, `stop` returns what it holds."""
 
     def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
-        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_data_dir(settings.data_dir)
         self.settings = settings
         self.clock = domain_clock(settings) if clock is None else clock
         self.wall = SystemClock()
@@ -64,8 +65,9 @@ class Hub:
         self.engine: sa.Engine = open_engine(settings.resolved_database_url())
         upgrade(self.engine)
         self.read_engine = reader(self.engine)
-        self.writer = Writer(self.engine)
         self.config = ConfigCache(self.engine, self.sealer)
+        self.config.current()  # opens every secret: with another sealing key no work could be done
+        self.writer = Writer(self.engine)
         self.client = GuardedClient(allow_private=settings.allow_private_addresses)
         self.adapters = build_adapters(self.client, settings)
         self.ingest = Ingest(
@@ -216,10 +218,14 @@ def server_config(app: Starlette, settings: Settings) -> uvicorn.Config:
 
 
 async def _serve(settings: Settings) -> int:
-    hub = Hub(settings)
-    config = server_config(hub.web, settings)
-    async with hub.running():
-        _spare_the_collector()
-        await _Server(config, hub).serve()
+    """Everything that can be wrong with the settings is found before the first loop runs."""
+    sockets = listen_on(settings.host, settings.port)
+    try:
+        hub = Hub(settings)
+        async with hub.running():
+            _spare_the_collector()
+            await _Server(server_config(hub.web, settings), hub).serve(sockets)
+    finally:
+        close_all(sockets)
     log.info("hub.stopped")
     return 0

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, get_args, get_type_hints
 
 import msgspec
 
@@ -21,10 +21,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_url: Annotated[
         str, msgspec.Meta(description="SQLAlchemy URL; empty = SQLite file `bellwire.db` in the data folder.")
     ] = ""
-    host: Annotated[str, msgspec.Meta(description="Address that `serve` listens on.")] = "127.0.0.1"
-    port: Annotated[int, msgspec.Meta(description="Port that `serve` listens on; 0 = any free one.")] = 8474
+    host: Annotated[str, msgspec.Meta(description="Address that `serve` listens on.", min_length=1)] = "127.0.0.1"
+    port: Annotated[
+        int, msgspec.Meta(description="Port that `serve` listens on; 0 = any free one.", ge=0, le=65_535)
+    ] = 8474
     public_url: Annotated[
-        str, msgspec.Meta(description="Address under which stores and people reach the hub; empty = host and port.")
+        str,
+        msgspec.Meta(
+            description="Address under which stores and people reach the hub, with `https://` in front and no path; "
+            "empty = host and port.",
+            pattern=r"^(https?://[^\s/?#]+/?)?$(?!\n)",
+        ),
     ] = ""
     secret_key: Annotated[
         str,
@@ -43,7 +50,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allow_test_roots: Annotated[
         bool, msgspec.Meta(description="Accept an app's own root certificates and store addresses. For tests only.")
     ] = False
-    max_body_bytes: Annotated[int, msgspec.Meta(description="Largest request body that a door reads.")] = 1_048_576
+    max_body_bytes: Annotated[int, msgspec.Meta(description="Largest request body that a door reads.", ge=1)] = (
+        1_048_576
+    )
     request_timeout_s: Annotated[
         float,
         msgspec.Meta(description="How long a client may take to send a whole request before it is hung up on.", gt=0),
@@ -56,15 +65,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "127.0.0.1,::1"
     delivery_timeout_s: Annotated[
-        float, msgspec.Meta(description="Deadline of one delivery, from DNS to the last byte of the answer.")
+        float, msgspec.Meta(description="Deadline of one delivery, from DNS to the last byte of the answer.", gt=0)
     ] = 60.0
-    delivery_concurrency: Annotated[int, msgspec.Meta(description="Requests in flight over all integrations.")] = 256
-    timer_interval_s: Annotated[float, msgspec.Meta(description="How often due refresh timers are looked for.")] = 5.0
+    delivery_concurrency: Annotated[
+        int, msgspec.Meta(description="Requests in flight over all integrations.", ge=1)
+    ] = 256
+    timer_interval_s: Annotated[
+        float, msgspec.Meta(description="How often due refresh timers are looked for.", gt=0)
+    ] = 5.0
     recovery_interval_s: Annotated[
-        float, msgspec.Meta(description="How often stores are asked for notifications that did not arrive.")
+        float, msgspec.Meta(description="How often stores are asked for notifications that did not arrive.", gt=0)
     ] = 86_400.0
-    session_hours: Annotated[int, msgspec.Meta(description="How long a dashboard login lasts.")] = 24 * 14
-    log_level: Annotated[str, msgspec.Meta(description="debug, info, warning or error.")] = "info"
+    session_hours: Annotated[int, msgspec.Meta(description="How long a dashboard login lasts.", ge=1)] = 24 * 14
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], msgspec.Meta(description="What is logged, and all that is worse.")
+    ] = "info"
     log_json: Annotated[bool, msgspec.Meta(description="One JSON object a line instead of readable text.")] = False
     dangerous_clock_file: Annotated[
         str,
@@ -94,7 +109,29 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     try:
         return msgspec.convert(raw, Settings, strict=False, dec_hook=_decode)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"BELLWIRE_ setting is not usable: {error}") from error
+        raise SettingsError(_in_words(str(error))) from error
+
+
+def make_data_dir(folder: Path) -> None:
+    """Make the data folder where there is none. Raises SettingsError when that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror
+        raise SettingsError(f"the folder {folder} cannot be made: {reason}; see BELLWIRE_DATA_DIR") from error
+
+
+def _in_words(complaint: str) -> str:
+    """msgspec's complaint with the variable's name in front and what it is for behind; never with the value."""
+    reason, _, place = complaint.partition(" - at `$.")
+    field = place.rstrip("`")
+    declared = get_type_hints(Settings, include_extras=True)[field]
+    [meta] = declared.__metadata__
+    if "regex" in reason:
+        reason = "it does not have the right form"
+    elif "enum" in reason:
+        reason = f"it is none of {', '.join(get_args(declared.__origin__))}"
+    return f"BELLWIRE_{field.upper()} is not usable: {reason[0].lower()}{reason[1:]}. It means: {meta.description}"
 
 
 def _decode(kind: type, value: object) -> object:

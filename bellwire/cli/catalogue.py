@@ -13,6 +13,7 @@ from bellwire.cli.console import (
     show,
     table,
 )
+from bellwire.cli.fields import Name
 from bellwire.db.catalogue import attach, create_entitlement, create_product, list_entitlements, load_catalogue
 from bellwire.model.enums import ProductType
 
@@ -25,7 +26,7 @@ def product_group() -> None:
 
 
 @product_group.command("add")
-@click.argument("product_key", metavar="PRODUCT")
+@click.argument("product_key", metavar="PRODUCT", type=Name())
 @click.option(
     "--type", "type_name", type=click.Choice(list(_TYPES)), default="subscription", show_default=True, help="Its kind."
 )
@@ -92,7 +93,7 @@ def entitlement_group() -> None:
 
 
 @entitlement_group.command("add")
-@click.argument("identifier")
+@click.argument("identifier", type=Name())
 @click.option("--name", default="", help="Name for people.")
 @click.option(
     "--product", "product_keys", multiple=True, metavar="PRODUCT", help="Granted by this one; more than once if many."

@@ -22,11 +22,13 @@ from bellwire.db.keys import KeyRefused
 from bellwire.db.projects import list_projects
 from bellwire.db.secrets import SealBroken, Sealer, SealingKeyError
 from bellwire.db.users import UserRefused
-from bellwire.settings import Settings, SettingsError, load_settings
+from bellwire.kit.listening import CannotListen
+from bellwire.settings import Settings, SettingsError, load_settings, make_data_dir
 
 F = TypeVar("F", bound=Callable[..., object])
 
 EXPECTED = (
+    CannotListen,
     IntegrationRefused,
     KeyRefused,
     SealBroken,
@@ -54,6 +56,12 @@ class Commands(click.Group):
             raise click.ClickException(
                 f"the database cannot be used: {reason} (see BELLWIRE_DATABASE_URL, BELLWIRE_DATA_DIR)"
             ) from error
+        except sa.exc.ArgumentError as error:
+            raise click.ClickException(f"BELLWIRE_DATABASE_URL is not usable: {error}") from error
+        except ModuleNotFoundError as error:
+            if error.name != "psycopg":
+                raise
+            raise click.ClickException(f"{error}: install bellwire[postgres] for PostgreSQL") from error
         except UnicodeError as error:
             raise click.ClickException("an argument or input is not valid UTF-8 text") from error
         except OSError as error:
@@ -82,20 +90,15 @@ def open_hub(*, create: bool = False) -> Iterator[Hub]:
 
 def open_database(settings: Settings, *, create: bool) -> sa.Engine:
     """The engine of these settings; for SQLite `create` makes the folder, without it the file must be there."""
-    try:
-        engine = open_engine(settings.resolved_database_url())
-    except sa.exc.ArgumentError as error:
-        raise click.ClickException(f"BELLWIRE_DATABASE_URL is not usable: {error}") from error
-    except ModuleNotFoundError as error:
-        raise click.ClickException(f"{error}: install bellwire[postgres] for PostgreSQL") from error
-    if engine.dialect.name == "sqlite" and engine.url.database:
-        file = Path(engine.url.database)
+    url = sa.make_url(settings.resolved_database_url())
+    if url.get_backend_name() == "sqlite" and url.database:
+        file = Path(url.database)
         if not create and not file.exists():
             raise click.ClickException(
                 f"there is no database {file}: run `bellwire migrate` to make it, or set BELLWIRE_DATA_DIR"
             )
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return engine
+        make_data_dir(file.parent)
+    return open_engine(settings.resolved_database_url())
 
 
 def _check_schema(engine: sa.Engine, *, create: bool) -> None:

@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from bellwire.cli.console import choose_project, open_hub, project_option, reading
+from bellwire.cli.fields import EventTypeName
 from bellwire.db.tail import TailEvent, events_after, latest_events, latest_seq
 from bellwire.model.enums import EventType
 
@@ -24,24 +25,28 @@ def events_group() -> None:
 @click.option("-n", "--lines", type=click.IntRange(min=0), default=10, show_default=True, help="Begin with this many.")
 @click.option(
     "--type",
-    "type_names",
+    "types",
     multiple=True,
     metavar="TYPE",
-    type=click.Choice([one.value for one in EventType], case_sensitive=False),
+    type=EventTypeName(),
     help="Only this type, such as RENEWAL; more than once for several.",
 )
 @click.option("--follow/--no-follow", default=True, show_default=True, help="Go on with new events until Ctrl-C.")
 @project_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, with the event as webhooks get it.")
-def tail(lines: int, type_names: tuple[str, ...], follow: bool, project_id: str | None, as_json: bool) -> None:
-    """Print the last events of a project, then new ones as they are committed."""
-    types = [EventType(name) for name in type_names]
+def tail(lines: int, types: tuple[EventType, ...], follow: bool, project_id: str | None, as_json: bool) -> None:
+    """Print the last events of a project, then new ones as they are committed.
+
+    Purchases make events; test events of `integration test` show in the dashboard's live feed alone.
+    """
     write = _write_json if as_json else _write_line
     with open_hub() as hub:
         with reading(hub) as connection:
             project_id = choose_project(connection, project_id)
             seq = latest_seq(connection)
             history = latest_events(connection, project_id, types=types, limit=lines)
+        if not history and lines:
+            click.echo("No events yet." + (" New ones show here; Ctrl-C ends." if follow else ""), err=True)
         seq = _write_all(history, write, seq)
         try:
             while follow:

@@ -1,6 +1,7 @@
 """Command-line options out of declared structs, so that a store's or tool's fields are written down only once."""
 
 import sys
+import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -10,15 +11,20 @@ import msgspec
 from msgspec import inspect
 
 from bellwire.destinations.settings import secret_fields
+from bellwire.model.enums import EventType
 
 F = TypeVar("F", bound=Callable[..., object])
 S = TypeVar("S", bound=msgspec.Struct)
 
 
 def options_of(
-    declared: type[msgspec.Struct], *, from_files: bool = False, without: frozenset[str] = frozenset()
+    declared: type[msgspec.Struct],
+    *,
+    from_files: bool = False,
+    without: frozenset[str] = frozenset(),
+    changing: bool = False,
 ) -> Callable[[F], F]:
-    """One option for each field that is not in `without`.
+    """One option for each field that is not in `without`; with `changing` none is required and none has a default.
 
     `from_files` takes each value from a file (`-` = stdin). A field declared as `Secret` takes its value as it is, or
     from a file as `@FILE`, since everybody on the machine can read a running command's arguments.
@@ -28,7 +34,7 @@ def options_of(
         raise TypeError(f"{declared!r} is not a struct")
     secret = secret_fields(declared)
     options = [
-        _option(field, _text_type(from_files, field.encode_name in secret))
+        _option(field, _text_type(from_files, field.encode_name in secret), changing=changing)
         for field in info.fields
         if field.name not in without
     ]
@@ -53,23 +59,35 @@ def checked(declared: type[S], values: Mapping[str, object]) -> S:
         return msgspec.convert(values, declared)
     except msgspec.ValidationError as error:
         reason, _, place = str(error).partition(" - at `$.")
-        option = f"--{place.rstrip('`').replace('_', '-')}: " if place else ""
-        raise click.UsageError(f"{option}{reason}") from error
+        name = place.rstrip("`")
+        if not name:
+            raise click.UsageError(reason) from error
+        said = f"this is not what is wanted here: {_words_of(declared, name)}" if "regex" in reason else reason
+        raise click.UsageError(f"--{name.replace('_', '-')}: {said}") from error
 
 
-def _option(field: inspect.Field, text: click.ParamType[str]) -> Callable[[F], F]:
+def _words_of(declared: type[msgspec.Struct], name: str) -> str:
+    """What a field's declaration says of it; patterns tell people less."""
+    info = inspect.type_info(declared)
+    fields = info.fields if isinstance(info, inspect.StructType) else ()
+    return next((_unwrap(field.type)[1] for field in fields if field.name == name), name)
+
+
+def _option(field: inspect.Field, text: click.ParamType[str], *, changing: bool) -> Callable[[F], F]:
     kind, words = _unwrap(field.type)
     name = "--" + field.name.replace("_", "-")
+    required = field.required and not changing
+    default = "" if changing else f" {_default(field)}"
     if isinstance(kind, inspect.BoolType):
-        return click.option(f"{name}/--no-{name[2:]}", field.name, default=None, help=f"{words} {_default(field)}")
+        return click.option(f"{name}/--no-{name[2:]}", field.name, default=None, help=f"{words}{default}")
     if isinstance(kind, inspect.VarTupleType):
         return click.option(name, field.name, multiple=True, help=f"{words} May be given more than once.")
     if isinstance(kind, inspect.IntType):
-        return click.option(name, field.name, type=int, required=field.required, help=words)
+        return click.option(name, field.name, type=int, required=required, help=words)
     if isinstance(kind, inspect.LiteralType):
         choice = click.Choice([str(value) for value in kind.values])
-        return click.option(name, field.name, type=choice, required=field.required, help=f"{words} {_default(field)}")
-    return click.option(name, field.name, type=text, required=field.required, help=words)
+        return click.option(name, field.name, type=choice, required=required, help=f"{words}{default}")
+    return click.option(name, field.name, type=text, required=required, help=words)
 
 
 def _text_type(from_file: bool, secret: bool) -> click.ParamType[str]:
@@ -119,3 +137,29 @@ class _SecretText(_TextOfFile):
     # pyrefly: ignore[missing-override-decorator]
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         return super().convert(value[1:], param, ctx) if value.startswith("@") else value
+
+
+class Name(click.ParamType[str]):
+    """A name that somebody can read: not empty, no white space around it."""
+
+    name = "text"
+
+    # pyrefly: ignore[missing-override-decorator]
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        name = value.strip()
+        if not name or any(unicodedata.category(letter) == "Cc" for letter in name):
+            self.fail("a name needs at least one character, and no line breaks", param, ctx)
+        return name
+
+
+class EventTypeName(click.ParamType[EventType]):
+    """A type of event, in either case."""
+
+    name = "type"
+
+    # pyrefly: ignore[missing-override-decorator]
+    def convert(self, value: str | EventType, param: click.Parameter | None, ctx: click.Context | None) -> EventType:
+        try:
+            return EventType(value.upper())
+        except ValueError:
+            self.fail(f"{value} is no type of event; there are: {', '.join(EventType)}", param, ctx)

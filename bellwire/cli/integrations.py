@@ -17,7 +17,7 @@ from bellwire.cli.console import (
     show,
     table,
 )
-from bellwire.cli.fields import checked, given, options_of
+from bellwire.cli.fields import EventTypeName, Name, checked, given, options_of
 from bellwire.db.attempts import AttemptRecord
 from bellwire.db.integrations import Filters, create_integration, delete_integration, list_integrations
 from bellwire.db.tail import load_attempt
@@ -25,6 +25,7 @@ from bellwire.destinations.base import Destination, Outcome
 from bellwire.destinations.registry import DESTINATIONS
 from bellwire.destinations.settings import mask
 from bellwire.kit.ids import new_token
+from bellwire.kit.requests import UnusableRequest, check_url
 from bellwire.model.enums import Environment, EventType
 from bellwire.model.projects import Integration
 
@@ -46,19 +47,19 @@ def _creator(destination: Destination) -> click.Command:
     signs = _SIGNING_SECRET in destination.settings.__struct_fields__
 
     @click.command(destination.slug, help=f"{destination.description}\n\nNAME is what the dashboard calls it.")
-    @click.argument("name")
+    @click.argument("name", type=Name())
     @options_of(destination.settings, without=frozenset({_SIGNING_SECRET}))
     @click.option(
         "--event",
-        "type_names",
+        "event_types",
         multiple=True,
         metavar="TYPE",
-        type=click.Choice([one.value for one in EventType], case_sensitive=False),
+        type=EventTypeName(),
         help="Only this type of event, such as RENEWAL; more than once for several. Otherwise all, future ones too.",
     )
     @click.option(
         "--environment",
-        type=click.Choice([one.value.lower() for one in Environment]),
+        type=click.Choice([one.value.lower() for one in Environment], case_sensitive=False),
         help="Only events of this environment; otherwise of both.",
     )
     @click.option("--app", "app_id", metavar="ID", help="Only events of this app; otherwise of all.")
@@ -66,7 +67,7 @@ def _creator(destination: Destination) -> click.Command:
     @json_option
     def create(
         name: str,
-        type_names: tuple[str, ...],
+        event_types: tuple[EventType, ...],
         environment: str | None,
         app_id: str | None,
         project_id: str | None,
@@ -82,9 +83,10 @@ def _creator(destination: Destination) -> click.Command:
         filters = Filters(
             environment=None if environment is None else Environment(environment.upper()),
             app_id=app_id,
-            event_types=tuple(EventType(one) for one in type_names) or None,
+            event_types=event_types or None,
         )
         with open_hub() as hub, hub.engine.begin() as connection:
+            _refuse_unreachable(values.get("url"), allow_http=hub.settings.allow_private_addresses)
             made = create_integration(
                 connection,
                 hub.sealer,
@@ -177,6 +179,17 @@ async def _send_test(hub: Hub, project_id: str, integration_id: str) -> int:
     finally:
         await client.close()
         writer.close()
+
+
+def _refuse_unreachable(url: object, *, allow_http: bool) -> None:
+    """An address that no delivery could use is a wrong use of the command, rather than a failure of each delivery."""
+    if not isinstance(url, str):
+        return
+    try:
+        check_url(url, allow_http=allow_http)
+    except UnusableRequest as error:
+        plain = "" if allow_http else "; plain http needs BELLWIRE_ALLOW_PRIVATE_ADDRESSES=true, here and in the hub"
+        raise click.UsageError(f"--url: {error}{plain if url.lower().startswith('http:') else ''}") from error
 
 
 def _unknown(integration_id: str) -> str:

@@ -14,6 +14,7 @@ from bellwire.cli.console import (
     show,
     table,
 )
+from bellwire.cli.fields import Name
 from bellwire.db.keys import KeyKind, create_key, list_keys, revoke_key, show_public_key
 
 
@@ -23,7 +24,7 @@ def key_group() -> None:
 
 
 @key_group.command("create")
-@click.argument("name")
+@click.argument("name", type=Name())
 @click.option("--app", "app_id", metavar="ID", help="Make a public key of this app; without it, a secret key.")
 @project_option
 @json_option

@@ -4,6 +4,7 @@ import click
 import msgspec
 
 from bellwire.cli.console import json_option, now_ms, open_hub, reading, say, show, table
+from bellwire.cli.fields import Name
 from bellwire.db.projects import create_project, list_projects
 
 
@@ -13,7 +14,7 @@ def project_group() -> None:
 
 
 @project_group.command("create")
-@click.argument("name")
+@click.argument("name", type=Name())
 @json_option
 def create(name: str, as_json: bool) -> None:
     """Make a project called NAME."""

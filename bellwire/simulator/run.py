@@ -15,7 +15,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import aiohttp
 import click
+import sqlalchemy as sa
 import uvloop
 
 from bellwire.db.apps import list_apps, update_app
@@ -51,6 +53,7 @@ def simulate(
     """Play one scenario and compare, or keep a shop open until Ctrl-C. 0 = as expected, 1 = not, 2 = not possible."""
     try:
         settings = load_settings()
+        _check_allowances(settings)
         with _clock(settings, speed if scenario is None else 0) as clock:
             world = World(clock, base_url=f"http://127.0.0.1:{port}", seed=seed)
             if scenario is None:
@@ -98,6 +101,29 @@ def _clock(settings: Settings, speed: float) -> Iterator[SharedClock]:
         clock.close()
 
 
+def _check_allowances(settings: Settings) -> None:
+    """Raises NotReady when the hub would refuse the fakes."""
+    if not (settings.allow_test_roots and settings.allow_private_addresses):
+        raise NotReady(
+            "the hub must run with BELLWIRE_ALLOW_TEST_ROOTS=true and BELLWIRE_ALLOW_PRIVATE_ADDRESSES=true, and this "
+            "command with the same settings"
+        )
+
+
+async def _reach(hub_url: str) -> None:
+    """Raises NotReady when no hub answers: without one, a simulation would wait for its events in vain."""
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session,
+            session.get(f"{hub_url.rstrip('/')}/readyz") as answer,
+        ):
+            status = answer.status
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        raise NotReady(f"no hub answers at {hub_url}: start `bellwire serve` with the same settings first") from error
+    if status != 200:
+        raise NotReady(f"what answers at {hub_url} is no hub that is ready: its /readyz says {status}")
+
+
 def _connect(
     world: World,
     settings: Settings,
@@ -107,16 +133,14 @@ def _connect(
     project_name: str = PROJECT_NAME,
     tracked: bool = True,
 ) -> Connection:
-    """See `setting_up.connect`. Raises NotReady when the database is not there or the hub would refuse the fakes."""
-    if not (settings.allow_test_roots and settings.allow_private_addresses):
-        raise NotReady(
-            "the hub must run with BELLWIRE_ALLOW_TEST_ROOTS=true and BELLWIRE_ALLOW_PRIVATE_ADDRESSES=true, and this "
-            "command with the same settings"
-        )
+    """See `setting_up.connect`. Raises NotReady when the database is not there."""
     engine = open_engine(settings.resolved_database_url())
     try:
-        if pending(engine):
-            raise NotReady("the hub's database is not there or not up to date: run `bellwire migrate`")
+        if not _up_to_date(engine):
+            raise NotReady(
+                f"{engine.url.render_as_string(hide_password=True)} is not the hub's database or not up to date: use "
+                "the hub's BELLWIRE_DATA_DIR or BELLWIRE_DATABASE_URL"
+            )
         sealer = Sealer.open_or_create(settings.data_dir, settings.secret_key)
         platforms = tuple(Platform) if store is None else (PLATFORMS[store],)
         now_ms = time.time_ns() // 1_000_000
@@ -137,6 +161,13 @@ def _connect(
         engine.dispose()
 
 
+def _up_to_date(engine: sa.Engine) -> bool:
+    try:
+        return not pending(engine)
+    except sa.exc.OperationalError:  # there is none
+        return False
+
+
 async def _play(
     world: World,
     clock: SharedClock,
@@ -149,6 +180,7 @@ async def _play(
     as_json: bool,
 ) -> int:
     slug, story = find(store, name)
+    await _reach(hub_url)
     # A project of its own: what earlier runs left behind goes on ageing, and would talk into this story.
     own = f"Scenario {name}, {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
     await asyncio.to_thread(_connect, world, settings, hub_url, slug, project_name=own, tracked=story.tracked)
@@ -180,6 +212,7 @@ async def _keep_shop(
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    await _reach(hub_url)
     made = await asyncio.to_thread(_connect, world, settings, hub_url, store)
     async with world.served(port=port):
         world.open_shop(hub_url.rstrip("/"), made.public_keys, customers=customers)

@@ -12,6 +12,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from bellwire.kit.clock import ManualClock, SharedClock
+from bellwire.kit.listening import CannotListen, listen_on
 from bellwire.simulator.apple import FakeAppStore
 from bellwire.simulator.apple_till import AppleTill
 from bellwire.simulator.google import FakePlay
@@ -84,17 +85,18 @@ class World:
     async def served(self, *, port: int, alive: bool = True) -> AsyncIterator["World"]:
         """Serve on `port` until the block ends, and live along with the clock unless `alive` is False.
 
-        Raises OSError if the port is taken.
+        Raises CannotListen if the port is taken.
         """
+        sockets = listen_on("127.0.0.1", port)
         config = uvicorn.Config(
             self.app, host="127.0.0.1", port=port, log_level="critical", access_log=False, lifespan="off",
             timeout_graceful_shutdown=1,
         )  # fmt: skip
         server = _Server(config)
-        serving = asyncio.create_task(server.serve())
+        serving = asyncio.create_task(server.serve(sockets))
         while not server.started:
             if serving.done():
-                raise OSError(f"port {port} cannot be listened on")
+                raise CannotListen(f"port {port} cannot be served") from serving.exception()
             await asyncio.sleep(0.01)
         living = asyncio.create_task(self.kernel.run()) if alive else None
         try:

@@ -1,9 +1,13 @@
 """The stores there are, one line each: what forms, the command line and the wiring need to know of them."""
 
+from collections.abc import Callable, Mapping
+
 import msgspec
 
 from bellwire.model.enums import Store
+from bellwire.stores.apple import key_file as apple_key
 from bellwire.stores.apple import settings as apple
+from bellwire.stores.google import key_file as google_key
 from bellwire.stores.google import settings as google
 
 
@@ -16,6 +20,8 @@ class StoreDeclaration(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     config: type[msgspec.Struct]
     secrets: type[msgspec.Struct]
+    check_secrets: Callable[[Mapping[str, str]], None]
+    """Raises CredentialError for secrets that cannot be right; asks nobody."""
     platforms: tuple[str, ...]
     """`X-Platform` values (lower case) of SDKs whose purchases belong to this store."""
 
@@ -29,6 +35,7 @@ DECLARATIONS: dict[Store, StoreDeclaration] = {
             title="App Store",
             config=apple.Config,
             secrets=apple.Secrets,
+            check_secrets=apple_key.check_secrets,
             platforms=("ios", "tvos", "watchos", "visionos", "uikitformac"),
         ),
         StoreDeclaration(
@@ -37,6 +44,7 @@ DECLARATIONS: dict[Store, StoreDeclaration] = {
             title="Mac App Store",
             config=apple.Config,
             secrets=apple.Secrets,
+            check_secrets=apple_key.check_secrets,
             platforms=("macos",),
         ),
         StoreDeclaration(
@@ -45,6 +53,7 @@ DECLARATIONS: dict[Store, StoreDeclaration] = {
             title="Google Play",
             config=google.Config,
             secrets=google.Secrets,
+            check_secrets=google_key.check_secrets,
             platforms=("android",),
         ),
     )

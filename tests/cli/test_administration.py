@@ -1,18 +1,27 @@
 """Setting up an installation from the command line, and what it says when that does not work."""
 
 import base64
+import json
 import sqlite3
 from pathlib import Path
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from bellwire.db.engine import open_engine
 from bellwire.db.secrets import Sealer
 from bellwire.db.users import authenticate
 from tests.cli.conftest import Bellwire, answer
 
-P8 = "-----BEGIN PRIVATE KEY-----\nMIG\n-----END PRIVATE KEY-----\n"
+
+def pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> str:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+P8 = pem(ec.generate_private_key(ec.SECP256R1()))
+RSA = pem(rsa.generate_private_key(65537, 2048))
 
 
 @pytest.fixture
@@ -36,6 +45,9 @@ def test_nothing_is_made_by_looking(bellwire: Bellwire, tmp_path: Path) -> None:
     assert result.stderr.startswith("Error: there is no database")
     assert "bellwire migrate" in result.stderr
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "data").mkdir()
+    assert "bellwire migrate" in bellwire("project", "list", status=1).stderr
+    assert list((tmp_path / "data").iterdir()) == []
 
 
 def test_migrate(bellwire: Bellwire, tmp_path: Path) -> None:
@@ -99,7 +111,7 @@ def test_play_app_with_key_from_stdin(bellwire: Bellwire, project_id: str, tmp_p
     result = bellwire(
         *("app", "create", "play", "Android", "--package-name", "com.example", "--service-account-json", "-"),
         *("--no-acknowledge-purchases", "--app-user-id-source", "obfuscated_external_account_id", "--json"),
-        stdin='{"client_email": "a@b", "private_key": "k"}\n',
+        stdin=json.dumps({"client_email": "a@b", "private_key": RSA}),
     )
     made = answer(result)
     assert str(made["sdk_key"]).startswith("goog_")
@@ -115,16 +127,56 @@ def test_play_app_with_key_from_stdin(bellwire: Bellwire, project_id: str, tmp_p
 
 def test_apps_are_refused_with_a_reason(bellwire: Bellwire, project_id: str, tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    (tmp_path / "text").write_text("not a key")
+    (tmp_path / "rsa.p8").write_text(RSA)
+    (tmp_path / "object.json").write_text('{"client_email": "a@b"}')
+    (tmp_path / "keyless.json").write_text('{"client_email": "a@b", "private_key": "k"}')
     for arguments, reason in (
         (("app-store", "X"), "--bundle-id"),
         (("app-store", "X", "--bundle-id", "a", "--app-apple-id", "ten"), "integer"),
         (("app-store", "X", "--bundle-id", "a", "--iap-key-p8", "missing"), "No such file"),
         (("app-store", "X", "--bundle-id", "a", "--iap-key-p8", "binary"), "not text"),
+        (("app-store", "X", "--bundle-id", "a", "--iap-key-p8", "text"), ".p8 file"),
+        (("app-store", "X", "--bundle-id", "a", "--iap-key-p8", "rsa.p8"), "P-256"),
+        (
+            ("app-store", "X", "--bundle-id", ""),
+            "--bundle-id: this is not what is wanted here: As in App Store Connect",
+        ),
+        (("app-store", "X", "--bundle-id", "a", "--app-apple-id", "-5"), "--app-apple-id"),
+        (("app-store", " ", "--bundle-id", "a"), "at least one character"),
         (("play", "X", "--package-name", "a", "--app-user-id-source", "guess"), "guess"),
+        (("play", "X", "--package-name", ""), "--package-name"),
+        (("play", "X", "--package-name", "a", "--service-account-json", "text"), "JSON key file"),
+        (("play", "X", "--package-name", "a", "--service-account-json", "object.json"), "JSON key file"),
+        (("play", "X", "--package-name", "a", "--service-account-json", "keyless.json"), "RSA"),
     ):
         assert reason in bellwire("app", "create", *arguments, status=2).stderr
     assert "No apps yet." in bellwire("app", "list").stdout
     assert "no app appnone" in bellwire("app", "check", "appnone", status=2).stderr
+
+
+def test_what_an_app_was_connected_with_can_be_changed(bellwire: Bellwire, project_id: str, tmp_path: Path) -> None:
+    (tmp_path / "key.p8").write_text(P8)
+    (tmp_path / "text").write_text("not a key")
+    made = answer(bellwire("app", "create", "app-store", "A", "--bundle-id", "a", "--issuer-id", "I", "--json"))
+    update = ("app", "update", "app-store", str(made["id"]))
+    changed = answer(bellwire(*update, "--name", "B", "--iap-key-id", "K", "--iap-key-p8", "key.p8", "--json"))
+    assert changed["changed"] == ["iap_key_id", "iap_key_p8", "name"]
+    assert (changed["name"], changed["sdk_key"]) == ("B", made["sdk_key"])
+    assert changed["notification_url"] == made["notification_url"]
+    row = _row(tmp_path, "apps")
+    assert msgspec.json.decode(row["config"]) == {"bundle_id": "a", "issuer_id": "I", "iap_key_id": "K"}
+    assert "tries the credentials" in bellwire(*update, "--app-apple-id", "5", "--track-new-purchases").stdout
+    row = _row(tmp_path, "apps")
+    assert (msgspec.json.decode(row["config"])["app_apple_id"], row["track_new_purchases"]) == (5, 1)
+    opened = Sealer.open_or_create(tmp_path / "data").open(
+        row["sealed_secrets"], binding=f"apps/sealed_secrets/{made['id']}"
+    )
+    assert msgspec.json.decode(opened) == {"iap_key_p8": P8.strip()}  # what is not named stays
+    assert "say with an option" in bellwire(*update, status=2).stderr
+    assert ".p8 file" in bellwire(*update, "--iap-key-p8", "text", status=2).stderr
+    assert "--bundle-id" in bellwire(*update, "--bundle-id", "", status=2).stderr
+    assert "no Google Play app" in bellwire("app", "update", "play", str(made["id"]), "--name", "C", status=2).stderr
 
 
 def test_app_check_says_what_is_missing(bellwire: Bellwire, project_id: str) -> None:
@@ -168,6 +220,19 @@ def test_user(bellwire: Bellwire, tmp_path: Path) -> None:
     assert "bob@example.com" in bellwire("user", "list").stdout
 
 
+def test_forgotten_password(bellwire: Bellwire, tmp_path: Path) -> None:
+    bellwire("user", "create", "ann@example.com", "--password-stdin", stdin="correct horse battery\n")
+    set_new = ("user", "password", "Ann@example.com", "--password-stdin")
+    assert "has to log in again" in bellwire(*set_new, stdin="another horse battery\n").stdout
+    engine = open_engine(f"sqlite:///{tmp_path / 'data' / 'bellwire.db'}")
+    with engine.connect() as connection:
+        assert authenticate(connection, "ann@example.com", "another horse battery") is not None
+        assert authenticate(connection, "ann@example.com", "correct horse battery") is None
+    engine.dispose()
+    assert "10 characters" in bellwire(*set_new, stdin="short\n", status=1).stderr
+    assert "no user bob" in bellwire("user", "password", "bob@example.com", "--password-stdin", status=1).stderr
+
+
 def test_catalogue(bellwire: Bellwire, project_id: str) -> None:
     assert "Added entitlement premium" in bellwire("entitlement", "add", "premium", "--name", "Premium").stdout
     added = bellwire("product", "add", "pro:monthly", "--entitlement", "premium", "--name", "Pro").stdout
@@ -196,13 +261,16 @@ def test_trouble_is_one_line(bellwire: Bellwire, project_id: str, monkeypatch: p
     monkeypatch.delenv("BELLWIRE_SECRET_KEY")
     assert "was sealed with key" in line("app", "list")
     monkeypatch.setenv("BELLWIRE_PORT", "many")
-    assert "BELLWIRE_" in line("project", "list")
+    assert "BELLWIRE_PORT" in line("project", "list")
     monkeypatch.setenv("BELLWIRE_PORT", "1")
     monkeypatch.setenv("BELLWIRE_TYPO", "1")
     assert "BELLWIRE_TYPO" in line("project", "list")
     monkeypatch.delenv("BELLWIRE_TYPO")
     monkeypatch.setenv("BELLWIRE_DATABASE_URL", "sqlite:////dev/null/not/here.db")
     assert "/dev/null" in line("migrate")
+    monkeypatch.setenv("BELLWIRE_DATABASE_URL", "")
+    monkeypatch.setenv("BELLWIRE_DATA_DIR", "/dev/null")
+    assert "/dev/null cannot be made: it is a file" in line("migrate")
     monkeypatch.setenv("BELLWIRE_DATABASE_URL", "nosuchdatabase://x")
     assert "BELLWIRE_DATABASE_URL" in line("migrate")
     monkeypatch.setenv("BELLWIRE_DATABASE_URL", "postgresql+psycopg://u:hidden@/x?host=/nowhere")

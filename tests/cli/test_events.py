@@ -43,6 +43,12 @@ def commit(tmp_path: Path, project_id: str, *rows: tuple[str, str]) -> None:
     engine.dispose()
 
 
+def test_silence_is_explained(bellwire: Bellwire, project_id: str) -> None:
+    shown = bellwire("events", "tail", "--no-follow", "--json")
+    assert shown.stdout == ""
+    assert shown.stderr == "No events yet.\n"
+
+
 def test_history(bellwire: Bellwire, tmp_path: Path, project_id: str) -> None:
     other = str(answer(bellwire("project", "create", "Other", "--json"))["id"])
     commit(tmp_path, project_id, ("INITIAL_PURCHASE", "ann"), ("RENEWAL", "ann"), ("RENEWAL", "silent"))

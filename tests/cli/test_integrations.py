@@ -87,7 +87,7 @@ def test_filters(bellwire: Bellwire) -> None:
     app_id = str(answer(bellwire("app", "create", "app-store", "A", "--bundle-id", "a", "--json"))["id"])
     made = create(
         bellwire,
-        *("--event", "renewal", "--event", "CANCELLATION", "--environment", "production", "--app", app_id),
+        *("--event", "renewal", "--event", "CANCELLATION", "--environment", "PRODUCTION", "--app", app_id),
         *("--accept-any-2xx", "--retry-schedule", "compatible"),
     )
     assert made["event_types"] == ["RENEWAL", "CANCELLATION"]
@@ -101,14 +101,25 @@ def test_filters(bellwire: Bellwire) -> None:
 def test_unusable_settings_are_refused(bellwire: Bellwire) -> None:
     for arguments, status, reason in (
         ((), 2, "--url"),
-        (("--url", "ftp://x"), 2, "--url: "),
+        (("--url", "ftp://x"), 2, "--url: this is not what is wanted here: Where events are posted"),
+        (("--url", "https://x", "--authorization", "a\nb"), 2, "--authorization: this is not what is wanted here"),
+        (("--url", "https://user:pass@x"), 2, "use a header instead"),
+        (("--url", "https://x:99999"), 2, "can not be read"),
         (("--url", "https://x", "--standard-webhooks"), 2, "need a signing secret"),
-        (("--url", "https://x", "--event", "RENEWEL"), 2, "RENEWEL"),
+        (("--url", "https://x", "--event", "RENEWEL"), 2, "no type of event; there are: TEST, INITIAL_PURCHASE"),
         (("--url", "https://x", "--app", "appnone"), 1, "no app appnone"),
         (("--url", "https://x", "--authorization", "@missing"), 2, "No such file"),
     ):
         refused = bellwire("integration", "create", "webhook", "Mine", *arguments, status=status)
         assert reason in refused.stderr
+    assert bellwire("integration", "list").stdout == "No integrations yet.\n"
+
+
+def test_plain_http_needs_the_operators_word(bellwire: Bellwire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BELLWIRE_ALLOW_PRIVATE_ADDRESSES")
+    refused = bellwire("integration", "create", "webhook", "Mine", "--url", "http://tool.example/hook", status=2)
+    assert "must begin with https://" in refused.stderr
+    assert "BELLWIRE_ALLOW_PRIVATE_ADDRESSES" in refused.stderr
     assert bellwire("integration", "list").stdout == "No integrations yet.\n"
 
 

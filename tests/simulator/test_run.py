@@ -37,10 +37,16 @@ def test_scenario_is_played_and_compared(tmp_path: Path) -> None:
         settings = {**ALLOW, "BELLWIRE_DANGEROUS_CLOCK_FILE": str(tmp_path / "clock"), "BELLWIRE_TIMER_INTERVAL_S": "1"}
         hub = HubProcess(tmp_path, port=free_port(), environment=settings)
         await hub.start()
+        arguments = ("--hub-url", hub.url, "--scenario", "trial_cancelled", "--store", "apple", "--json")
         try:
-            return await simulate(
-                tmp_path, settings, "--hub-url", hub.url, "--scenario", "trial_cancelled", "--store", "apple", "--json"
-            )
+            elsewhere = await simulate(tmp_path / "elsewhere", settings, *arguments)
+            assert elsewhere[:2] == (2, "")
+            assert "BELLWIRE_DATA_DIR" in elsewhere[2]
+            taken = await simulate(tmp_path, settings, *arguments, "--port", hub.url.rpartition(":")[2])
+            assert taken[:2] == (2, "")
+            assert "in use" in taken[2]
+            assert "Traceback" not in taken[2]
+            return await simulate(tmp_path, settings, *arguments)
         finally:
             await hub.stop()
 
@@ -62,4 +68,6 @@ def test_what_cannot_be_simulated_is_said(tmp_path: Path) -> None:
     assert "BELLWIRE_DANGEROUS_CLOCK_FILE" in refused(tmp_path, ALLOW, "--scenario", "trial_cancelled")
     assert "trial_cancelled" in refused(tmp_path, ALLOW | clock, "--scenario", "no_such_story")
     assert "BELLWIRE_ALLOW_TEST_ROOTS" in refused(tmp_path, clock)
-    assert "bellwire migrate" in refused(tmp_path, ALLOW | clock)
+    assert "bellwire serve" in refused(tmp_path, ALLOW | clock, "--scenario", "trial_cancelled", "--store", "apple")
+    assert "bellwire serve" in refused(tmp_path, ALLOW | clock)
+    assert "bellwire serve" in refused(tmp_path, ALLOW | clock, "--hub-url", "nonsense")

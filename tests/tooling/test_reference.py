@@ -21,3 +21,9 @@ def test_every_setting_says_what_it_is_for() -> None:
     rows = {line.split("|")[1].strip(" `"): line.split("|")[4].strip() for line in page.splitlines() if "| `" in line}
     assert rows.keys() == {f"BELLWIRE_{name.upper()}" for name in Settings.__struct_fields__}
     assert all(len(meaning) > 10 for meaning in rows.values())
+
+
+def test_every_command_has_its_section() -> None:
+    page = (ROOT / "docs/reference/commands.md").read_text()
+    for name in ("app create play", "app update app-store", "integration create webhook", "events tail", "simulate"):
+        assert f"## bellwire {name}\n" in page

@@ -8,9 +8,11 @@ import msgspec
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The part that is no secret; JSON of `App.config`."""
 
-    bundle_id: Annotated[str, msgspec.Meta(title="Bundle ID", description="As in App Store Connect, exact case.")]
+    bundle_id: Annotated[
+        str, msgspec.Meta(title="Bundle ID", description="As in App Store Connect, exact case.", pattern=r"^\S+$(?!\n)")
+    ]
     app_apple_id: Annotated[
-        int | None,
+        Annotated[int, msgspec.Meta(gt=0, lt=2**62)] | None,
         msgspec.Meta(
             title="Apple ID of the app",
             description="The number under App Information. Production notifications are refused without it.",

@@ -17,7 +17,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Settings that are no secrets. The last three are honoured only where the operator allows test roots."""
 
     package_name: Annotated[
-        str, Meta(title="Package name", description="Application id, such as com.example.app; case matters.")
+        str,
+        Meta(title="Package name", description="Application id, such as com.example.app; case matters.", min_length=1),
     ]
     push_audience: Annotated[
         str,
