@@ -5,30 +5,54 @@ from collections.abc import Collection, Mapping, Sequence
 
 import sqlalchemy as sa
 
-from bellwire.db.tables import app_user_ids, attributes, chains, customers, events, outbox
+from bellwire.db.chunks import chunks
+from bellwire.db.tables import app_user_ids, attributes, chains, customers, events, integrations, outbox
 from bellwire.db.upsert import Row, upsert
 from bellwire.model.customers import AppUserId, Attribute, Customer
 
 IdKey = tuple[str, str]
 """(project_id, app_user_id)."""
 
+_INTEGRATIONS_OF = (
+    sa.select(integrations.c.id)
+    .join(customers, customers.c.project_id == integrations.c.project_id)
+    .where(customers.c.id == sa.bindparam("survivor"))
+)
+_HAND_OVER = [
+    sa.update(table).where(table.c.customer_id == sa.bindparam("absorbed")).values(customer_id=sa.bindparam("survivor"))
+    for table in (chains, events, app_user_ids)
+]
+# Queues have no index by customer alone: they are looked through lane by lane.
+_HAND_OVER.append(
+    sa.update(outbox)
+    .where(outbox.c.integration_id.in_(_INTEGRATIONS_OF), outbox.c.customer_id == sa.bindparam("absorbed"))
+    .values(customer_id=sa.bindparam("survivor"))
+)
+_FORGET = [
+    sa.delete(attributes).where(attributes.c.customer_id == sa.bindparam("absorbed")),
+    sa.delete(customers).where(customers.c.id == sa.bindparam("absorbed")),
+]
+
 
 def find_customer_ids(connection: sa.Connection, keys: Collection[IdKey]) -> dict[IdKey, int]:
     """Row ids of the customers known by these app user ids."""
-    if not keys:
-        return {}
-    rows = connection.execute(
-        sa.select(app_user_ids.c.project_id, app_user_ids.c.app_user_id, app_user_ids.c.customer_id).where(
-            sa.tuple_(app_user_ids.c.project_id, app_user_ids.c.app_user_id).in_(list(keys))
+    found: dict[IdKey, int] = {}
+    for wanted in chunks(keys):
+        rows = connection.execute(
+            sa.select(app_user_ids.c.project_id, app_user_ids.c.app_user_id, app_user_ids.c.customer_id).where(
+                sa.tuple_(app_user_ids.c.project_id, app_user_ids.c.app_user_id).in_(wanted)
+            )
         )
-    )
-    return {(row.project_id, row.app_user_id): row.customer_id for row in rows}
+        found |= {(row.project_id, row.app_user_id): row.customer_id for row in rows}
+    return found
 
 
 def load_customers(connection: sa.Connection, customer_ids: Collection[int]) -> list[Customer]:
     """Customers with all ids and attributes, tombstones included."""
-    if not customer_ids:
-        return []
+    return [customer for ids in chunks(customer_ids) for customer in _load(connection, ids)]
+
+
+def _load(connection: sa.Connection, customer_ids: Sequence[int]) -> list[Customer]:
     ids: defaultdict[int, list[AppUserId]] = defaultdict(list)
     for row in connection.execute(sa.select(app_user_ids).where(app_user_ids.c.customer_id.in_(customer_ids))):
         ids[row.customer_id].append(
@@ -108,8 +132,10 @@ def absorb_customers(connection: sa.Connection, survivor_by_absorbed: Mapping[in
 
     Ids and chains of the survivor are written by `save_customers` and `save_chains` before this.
     """
-    for absorbed, survivor in survivor_by_absorbed.items():
-        for table in (chains, events, outbox, app_user_ids):
-            connection.execute(sa.update(table).where(table.c.customer_id == absorbed).values(customer_id=survivor))
-        connection.execute(sa.delete(attributes).where(attributes.c.customer_id == absorbed))
-        connection.execute(sa.delete(customers).where(customers.c.id == absorbed))
+    if not survivor_by_absorbed:
+        return
+    pairs = [{"absorbed": absorbed, "survivor": survivor} for absorbed, survivor in survivor_by_absorbed.items()]
+    for statement in _HAND_OVER:
+        connection.execute(statement, pairs)
+    for statement in _FORGET:
+        connection.execute(statement, [{"absorbed": absorbed} for absorbed in survivor_by_absorbed])

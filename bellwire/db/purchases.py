@@ -7,6 +7,7 @@ import msgspec
 import sqlalchemy as sa
 from msgspec.structs import asdict, replace
 
+from bellwire.db.chunks import chunks
 from bellwire.db.tables import chain_keys, chains, periods
 from bellwire.db.upsert import Row, upsert
 from bellwire.engine.access import NEVER_MS, access_until_ms, chain_state
@@ -20,39 +21,43 @@ ChainKey = tuple[str, str, str]
 _decode_chain = msgspec.json.Decoder(Chain).decode
 _PERIOD_FIELDS = Period.__struct_fields__
 _ENVIRONMENTS = tuple(Environment)
+_ChainRow = sa.Row[int, int, str, str, str]
+_NONE: Mapping[ChainKey, int] = {}
 _CHAIN_COLUMNS = (chains.c.id, chains.c.customer_id, chains.c.store_key, chains.c.flags, chains.c.raw)
 
 
 def load_chains_by_key(connection: sa.Connection, keys: Collection[ChainKey]) -> list[Chain]:
     """Chains that are or were known under these store keys."""
-    if not keys:
-        return []
-    wanted = list(keys)
-    direct = sa.select(*_CHAIN_COLUMNS).where(
-        sa.tuple_(chains.c.app_id, chains.c.environment, chains.c.store_key).in_(wanted)
-    )
-    older = (
-        sa.select(*_CHAIN_COLUMNS)
-        .join(chain_keys, chain_keys.c.chain_id == chains.c.id)
-        .where(sa.tuple_(chain_keys.c.app_id, chain_keys.c.environment, chain_keys.c.store_key).in_(wanted))
-    )
-    return _with_periods(connection, [*connection.execute(direct), *connection.execute(older)])
+    rows: list[_ChainRow] = []
+    for wanted in chunks(keys):
+        direct = sa.select(*_CHAIN_COLUMNS).where(
+            sa.tuple_(chains.c.app_id, chains.c.environment, chains.c.store_key).in_(wanted)
+        )
+        older = (
+            sa.select(*_CHAIN_COLUMNS)
+            .join(chain_keys, chain_keys.c.chain_id == chains.c.id)
+            .where(sa.tuple_(chain_keys.c.app_id, chain_keys.c.environment, chain_keys.c.store_key).in_(wanted))
+        )
+        rows += connection.execute(direct)
+        rows += connection.execute(older)
+    return _with_periods(connection, rows)
 
 
 def load_older_keys(connection: sa.Connection, chain_ids: Collection[int]) -> dict[ChainKey, int]:
     """Store keys under which these chains were known before."""
-    if not chain_ids:
-        return {}
-    rows = connection.execute(sa.select(chain_keys).where(chain_keys.c.chain_id.in_(chain_ids)))
-    return {(row.app_id, row.environment, row.store_key): row.chain_id for row in rows}
+    return {
+        (row.app_id, row.environment, row.store_key): row.chain_id
+        for ids in chunks(chain_ids)
+        for row in connection.execute(sa.select(chain_keys).where(chain_keys.c.chain_id.in_(ids)))
+    }
 
 
 def load_chains_of(connection: sa.Connection, customer_ids: Collection[int]) -> list[Chain]:
     """Every chain of these customers."""
-    if not customer_ids:
-        return []
-    statement = sa.select(*_CHAIN_COLUMNS).where(chains.c.customer_id.in_(customer_ids))
-    return _with_periods(connection, list(connection.execute(statement)))
+    rows: list[_ChainRow] = []
+    for ids in chunks(customer_ids):
+        rows += connection.execute(sa.select(*_CHAIN_COLUMNS).where(chains.c.customer_id.in_(ids)))
+    return _with_periods(connection, rows)
 
 
 def find_chain(connection: sa.Connection, app_id: str, store_key: str) -> Chain | None:
@@ -94,14 +99,14 @@ def save_chains(
     *,
     now_ms: int,
     quiet_apps: Collection[str] = (),
+    older_keys: Mapping[ChainKey, int] = _NONE,
 ) -> None:
-    """Write chains and those of their periods that differ from what was `loaded`.
+    """Write chains, those of their periods that differ from what was `loaded`, and `older_keys` that lead to chains now.
 
     The stores of `quiet_apps` have never notified us: their chains are looked at more often.
     """
     rows: list[Row] = []
     period_rows: list[Row] = []
-    older_keys: list[Row] = []
     for chain in changed:
         before = loaded.get(chain.id)
         rows.append(_chain_row(chain, now_ms, quiet=chain.app_id in quiet_apps))
@@ -111,18 +116,16 @@ def save_chains(
             for period in chain.periods
             if known.get(period.period_key) != period
         ]
-        if before is not None and before.store_key != chain.store_key:
-            older_keys.append(
-                {
-                    "app_id": chain.app_id,
-                    "environment": chain.environment,
-                    "store_key": before.store_key,
-                    "chain_id": chain.id,
-                }
-            )
     upsert(connection, chains, rows)
     upsert(connection, periods, period_rows)
-    upsert(connection, chain_keys, older_keys)
+    upsert(
+        connection,
+        chain_keys,
+        [
+            {"app_id": app_id, "environment": environment, "store_key": store_key, "chain_id": chain_id}
+            for (app_id, environment, store_key), chain_id in older_keys.items()
+        ],
+    )
 
 
 def schedule_checks(connection: sa.Connection, app_id: str, at_ms: int) -> int:
@@ -146,11 +149,10 @@ def postpone_checks(connection: sa.Connection, at_ms_by_chain: Mapping[int, int]
         )
 
 
-def _with_periods(connection: sa.Connection, rows: Sequence[sa.Row[int, int, str, str, str]]) -> list[Chain]:
+def _with_periods(connection: sa.Connection, rows: Sequence[_ChainRow]) -> list[Chain]:
     by_chain: defaultdict[int, list[Period]] = defaultdict(list)
-    ids = {row[0] for row in rows}
-    if ids:
-        columns = [periods.c[name] for name in _PERIOD_FIELDS]
+    columns = [periods.c[name] for name in _PERIOD_FIELDS]
+    for ids in chunks({row[0] for row in rows}):
         statement = sa.select(periods.c.chain_id, *columns).where(periods.c.chain_id.in_(ids))
         for chain_id, *values in connection.execute(statement.order_by(periods.c.ordinal)):
             fields = dict(zip(_PERIOD_FIELDS, values, strict=True))

@@ -69,6 +69,7 @@ class Workspace:
         self._chains: dict[int, Chain] = {}
         self._customer_by_id: dict[IdKey, int] = {}
         self._chain_by_key: dict[ChainKey, int] = {}
+        self._older_keys: dict[ChainKey, int] = {}
         self._absorbed: dict[int, int] = {}
         self._last_event_ms: dict[int, int] = {}
         self._loaded_customers: dict[int, Customer] = {}
@@ -90,11 +91,13 @@ class Workspace:
         self._customer_by_id |= find_customer_ids(self._connection, ids)
         owners = {chain.customer_id for chain in self._chains.values()} | set(self._customer_by_id.values())
         self._remember_customers(load_customers(self._connection, owners))
-        self._chain_by_key |= load_older_keys(self._connection, set(self._chains))
+        self._older_keys = load_older_keys(self._connection, set(self._chains))
+        self._chain_by_key |= self._older_keys
         if any(need.whole for need in needs):
             found = set(self._chains)
             self._remember_chains(load_chains_of(self._connection, self._whole_customers(needs)))
-            self._chain_by_key |= load_older_keys(self._connection, set(self._chains) - found)
+            self._older_keys |= load_older_keys(self._connection, set(self._chains) - found)
+            self._chain_by_key |= self._older_keys
 
     def _whole_customers(self, needs: Collection[Needs]) -> set[int]:
         wanted: set[int] = set()
@@ -239,7 +242,12 @@ class Workspace:
         chains = [chain for chain in self._chains.values() if self._loaded_chains.get(chain.id) is not chain]
         save_customers(connection, customers, self._loaded_customers)
         save_chains(
-            connection, chains, self._loaded_chains, now_ms=self.now_ms, quiet_apps=self._quiet_apps - self.heard_apps
+            connection,
+            chains,
+            self._loaded_chains,
+            now_ms=self.now_ms,
+            quiet_apps=self._quiet_apps - self.heard_apps,
+            older_keys=self._left_keys(),
         )
         self._save_events()
         append_entries(connection, self._entries)
@@ -252,6 +260,14 @@ class Workspace:
             note_notification(connection, project_id, app_id, received_at_ms=self.wall_ms)
         gone = {absorbed: self.customer(survivor).id for absorbed, survivor in self._absorbed.items()}
         absorb_customers(connection, {old: new for old, new in gone.items() if old in self._loaded_customers})
+
+    def _left_keys(self) -> dict[ChainKey, int]:
+        """Keys that chains have left in this commit, even in between."""
+        return {
+            key: chain_id
+            for key, chain_id in self._chain_by_key.items()
+            if key not in self._older_keys and key != _key_of(self._chains[chain_id])
+        }
 
     def _save_events(self) -> None:
         staged_events = [self._with_owner(staged) for staged in self._events]

@@ -1,18 +1,15 @@
 """The committer's handler on a database of its own, called with batches of units that a test puts together."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from bellwire.db.apps import create_app
 from bellwire.db.config import ConfigCache
-from bellwire.db.engine import open_engine
 from bellwire.db.integrations import create_integration
 from bellwire.db.projects import create_project
 from bellwire.db.secrets import Sealer
-from bellwire.db.tables import metadata
 from bellwire.destinations.webhook.destination import Settings as WebhookSettings
 from bellwire.engine.attributes import AttributeChange
 from bellwire.ingest.calls import ReceiptCall, Visit
@@ -30,9 +27,8 @@ VISIT = Visit(platform="ios")
 class Bench:
     """`do` is one commit."""
 
-    def __init__(self, folder: Path) -> None:
-        self.engine = open_engine(f"sqlite:///{folder / 'bellwire.db'}")
-        metadata.create_all(self.engine)
+    def __init__(self, engine: sa.Engine, folder: Path) -> None:
+        self.engine = engine
         sealer = Sealer.open_or_create(folder, "")
         self.config = ConfigCache(self.engine, sealer)
         self.clock = ManualClock(NOW_MS)
@@ -110,12 +106,3 @@ class Bench:
             visit=VISIT,
         )
         return ApplyReceipt(app=self.app, call=call, snapshots=snapshots, received_ms=now, received_wall_ms=now)
-
-
-@contextmanager
-def bench(folder: Path) -> Iterator[Bench]:
-    made = Bench(folder)
-    try:
-        yield made
-    finally:
-        made.engine.dispose()

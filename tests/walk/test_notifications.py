@@ -126,7 +126,7 @@ def test_a_push_without_a_good_token_is_refused(forgery: str, tmp_path: Path) ->
 
 
 def pushed(it: World, token: str, *, package: str = "com.example.app", message_id: str = "1") -> bytes:
-    notification = {
+    notification: dict[str, object] = {
         "version": "1.0",
         "packageName": package,
         "eventTimeMillis": str(it.clock.now_ms()),
