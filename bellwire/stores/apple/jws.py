@@ -63,7 +63,7 @@ class Verifier(SignedDataVerifier):
             header = msgspec.json.decode(parts.header, type=_Header)
             dates = msgspec.json.decode(parts.payload, type=_Dates)
             payload = msgspec.json.decode(parts.payload, type=dict[str, Any])
-        except (msgspec.DecodeError, ValueError) as error:
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise VerificationException(VerificationStatus.VERIFICATION_FAILURE) from error
         plain = header.crit is msgspec.UNSET and header.b64 is msgspec.UNSET
         if header.alg != "ES256" or not plain or len(parts.signature) != _SIGNATURE_BYTES:

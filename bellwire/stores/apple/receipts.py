@@ -70,7 +70,7 @@ def _signed_transaction(token: str, verify: Callable[[str], Transaction]) -> Pro
 def _claimed_environment(token: str) -> str | None:
     try:
         return msgspec.json.decode(payload_bytes(token), type=Transaction).environment
-    except (msgspec.DecodeError, ValueError):
+    except (msgspec.DecodeError, ValueError, RecursionError):
         return None
 
 

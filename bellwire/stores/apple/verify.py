@@ -46,7 +46,7 @@ def peek_notification(raw: bytes) -> tuple[str, NotificationPayload]:
     try:
         signed = msgspec.json.decode(raw, type=Envelope).signed_payload
         return signed, msgspec.json.decode(payload_bytes(signed), type=NotificationPayload)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise Rejected(_not_a_notification(raw, error)) from error
 
 
@@ -84,7 +84,7 @@ def verify_transaction(verifiers: Verifiers, config: Config, roots: tuple[bytes,
     """A signed transaction from a device or from Apple's API. Raises Rejected or StoreUnavailable."""
     try:
         claimed = msgspec.json.decode(payload_bytes(signed), type=Transaction)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise Rejected(f"not a signed transaction: {error}") from error
     try:
         verifiers.of(config, claimed.environment, roots).verify_and_decode_signed_transaction(signed)

@@ -91,7 +91,7 @@ def decode_push(raw: bytes, *, package_name: str) -> Notification:
     try:
         message = msgspec.json.decode(raw, type=_Envelope).message
         told = msgspec.json.decode(base64.b64decode(message.data, validate=True), type=_Developer)
-    except (msgspec.DecodeError, UnicodeDecodeError, binascii.Error) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, binascii.Error, RecursionError) as error:
         raise Rejected(f"the body is no Pub/Sub push of a developer notification: {error}") from error
     message_id = message.message_id or message.message_id_snake
     if not message_id:

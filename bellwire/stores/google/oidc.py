@@ -94,7 +94,7 @@ async def check_push_token(
         raise Rejected("push audience and push service account of this app are not set", status=401)
     try:
         header = jwt.get_unverified_header(token)
-    except jwt.PyJWTError as error:
+    except (jwt.PyJWTError, RecursionError) as error:
         raise Rejected(f"the push token cannot be read: {error}", status=401) from error
     kid = header.get("kid")
     if header.get("alg") != "RS256" or not isinstance(kid, str):
