@@ -38,11 +38,11 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def served(app: Starlette) -> AsyncIterator[str]:
-    """Serve an ASGI app on a free port of this machine; yields its base URL."""
+async def served(app: Starlette, config: uvicorn.Config | None = None) -> AsyncIterator[str]:
+    """Serve an ASGI app on a free port of this machine; yields its base URL. `config` instead of uvicorn's own ways."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        server = _Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off"))
+        server = _Server(config or uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off"))
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             while not server.started:
