@@ -38,6 +38,8 @@ from bellwire.web.services import Services
 
 log = structlog.get_logger()
 
+_DELIVERY_ENDS_WITHIN_S = 10.0
+
 
 def build_adapters(client: HTTPCaller, settings: Settings) -> dict[Store, StoreAdapter]:
     """One adapter for each store that this build knows."""
@@ -112,21 +114,26 @@ class Hub:
             sealer=self.sealer,
         )
         self.web = build_web(self.services)
-        self._tasks: list[asyncio.Task[None]] = []
+        self.broken = asyncio.Event()
+        """A loop has ended that never should: what is left of the hub would take things in and do nothing with them."""
+        self._loops: list[asyncio.Task[None]] = []
+        self._delivering: list[asyncio.Task[None]] = []
 
     async def start(self, *, timers: bool = True) -> None:
         """Begin to work: inbox, delivery and, unless a test moves time itself, timers and recovery."""
-        loops = [self.ingest.processor.run(), self.delivery.run()]
+        loops = [self.ingest.processor.run()]
         if timers:
             loops += [self.timers.run(), self.recovery.run()]
-        self._tasks = [asyncio.create_task(_guarded(loop)) for loop in loops]
+        self._loops = [asyncio.create_task(self._guard(loop)) for loop in loops]
+        self._delivering = [asyncio.create_task(self._guard(self.delivery.run()))]
 
     async def stop(self) -> None:
         """Finish what is in hand, give back what is not, close the database."""
         self.delivery.stop()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await _end(self._loops)
+        if self._delivering:  # a cancelled turn would leave what it has just taken on lease
+            await asyncio.wait(self._delivering, timeout=_DELIVERY_ENDS_WITHIN_S)
+        await _end(self._delivering)
         await self.client.close()
         await asyncio.to_thread(self.writer.close)
         self.engine.dispose()
@@ -140,13 +147,18 @@ class Hub:
         finally:
             await self.stop()
 
+    async def _guard(self, loop: Coroutine[None, None, None]) -> None:
+        try:
+            await loop
+        except Exception:
+            log.exception("loop.failed")
+            self.broken.set()
 
-async def _guarded(loop: Coroutine[None, None, None]) -> None:
-    try:
-        await loop
-    except Exception:
-        log.exception("loop.failed")
-        raise
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def configure_logging(settings: Settings) -> None:
@@ -224,8 +236,17 @@ async def _serve(settings: Settings) -> int:
         hub = Hub(settings)
         async with hub.running():
             _spare_the_collector()
-            await _Server(server_config(hub.web, settings), hub).serve(sockets)
+            server = _Server(server_config(hub.web, settings), hub)
+            watch = asyncio.create_task(_stop_when_broken(hub, server))
+            await server.serve(sockets)
+            await _end([watch])
     finally:
         close_all(sockets)
-    log.info("hub.stopped")
-    return 0
+    log.info("hub.stopped", broken=hub.broken.is_set())
+    return 1 if hub.broken.is_set() else 0
+
+
+async def _stop_when_broken(hub: Hub, server: uvicorn.Server) -> None:
+    """So that whoever keeps the process running starts it anew; nothing is lost by that."""
+    await hub.broken.wait()
+    server.should_exit = True
