@@ -179,7 +179,7 @@ def _changer(command_name: str) -> click.Command:
             )
             [app] = [one for one in list_apps(connection, hub.sealer, app.project_id) if one.id == app_id]
             sdk_key = public_key_of_app(connection, hub.sealer, app.project_id, app.id)
-        words = ", ".join(name.replace("_", " ") for name in changed)
+        words = ", ".join(f"--{name.replace('_', '-')}" for name in changed)
         say(
             as_json,
             {**app_values(hub.settings, app, sdk_key), "changed": changed},
