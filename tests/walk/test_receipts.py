@@ -300,6 +300,7 @@ def test_transfer_moves_what_the_receipt_shows(tmp_path: Path) -> None:
     async def scene(it: World) -> None:
         bought = it.apple.purchase("pro_monthly")
         assert await it.post(it.apple, bought, "user-1") == 200
+        await it.settle()
         assert await it.post(it.apple, bought, "user-2", is_restore=True) == 200
         await it.settle()
         assert it.told() == ["INITIAL_PURCHASE NORMAL 9.99", "TRANSFER"]

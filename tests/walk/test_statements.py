@@ -127,6 +127,7 @@ def test_36_no_active_moves_a_lifetime_purchase(tmp_path: Path) -> None:
     async def scene(it: World) -> None:
         bought = it.google.buy("lifetime")
         await it.post(it.google, bought, "User1")
+        await it.settle()
         await it.post(it.google, bought, "User2", is_restore=True)
         await it.settle()
         assert it.told() == ["NON_RENEWING_PURCHASE NORMAL 99.99", "TRANSFER"]
