@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.db.conftest import engine, postgres, postgres_template
-from tests.ingest.bench import Bench
+from tests.ingest.workbench import Bench
 
 __all__ = ["engine", "it", "postgres", "postgres_template"]
 

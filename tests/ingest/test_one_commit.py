@@ -14,7 +14,7 @@ from bellwire.ingest.units import Applied, Identify, SeeCustomer, Seen
 from bellwire.model.enums import ProductType, RestoreBehavior
 from bellwire.model.facts import Replacement
 from bellwire.model.projects import ProjectSettings
-from tests.ingest.bench import VISIT, Bench
+from tests.ingest.workbench import VISIT, Bench
 
 NOBODY = "$RCAnonymousID:" + "0" * 32
 
