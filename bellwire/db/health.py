@@ -27,6 +27,8 @@ class IntegrationHealth(msgspec.Struct, frozen=True, kw_only=True):
     """There were more attempts than SAMPLE: the newest are counted."""
     last_outcome: str | None = None
     last_parked: bool = False
+    last_is_test: bool = False
+    """The latest attempt was a TEST event, which is never tried again."""
     last_reason: str = ""
     last_status_code: int | None = None
     last_at_ms: int | None = None
@@ -70,6 +72,7 @@ def _health(connection: sa.Connection, integration_id: str, waiting: dict[str, i
         sa.select(
             attempts.c.outcome,
             attempts.c.parked,
+            attempts.c.trigger,
             attempts.c.reason,
             attempts.c.status_code,
             attempts.c.started_at_ms,
@@ -100,6 +103,7 @@ def _health(connection: sa.Connection, integration_id: str, waiting: dict[str, i
         sampled=total >= SAMPLE,
         last_outcome=last.outcome,
         last_parked=last.parked,
+        last_is_test=last.trigger == "test",
         last_reason=last.reason,
         last_status_code=last.status_code,
         last_at_ms=last.started_at_ms,

@@ -356,8 +356,16 @@ def test_health_counts_attempts_of_a_day_and_what_waits(log: Log) -> None:
     assert (state.queued, state.retrying, state.parked) == (1, 1, 1)
     assert (state.attempts, state.delivered, state.success_permille) == (2, 1, 500)
     assert (state.last_outcome, state.last_status_code) == ("retry", 503)
+    assert not state.last_is_test
     assert found[idle].success_permille is None
     assert found[idle].last_at_ms is None
+
+
+def test_a_failed_test_event_was_shown_as_one_that_will_be_retried(log: Log) -> None:
+    log.attempt(log.event(), outcome="retry", trigger="test", status_code=503)
+    with log.engine.connect() as connection:
+        state = load_integration_health(connection, [log.lane], now_ms=NOW)[log.lane]
+    assert (state.last_outcome, state.last_parked, state.last_is_test) == ("retry", False, True)
 
 
 def test_reads_walk_an_index_and_never_the_log(log: Log) -> None:
