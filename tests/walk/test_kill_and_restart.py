@@ -85,7 +85,7 @@ async def _run(folder: Path) -> None:
                 await hub.start()
                 kernel.notifier.set_mode(Mode.NORMAL)
             clock.advance_ms(35 * DAY_MS)
-            await _until(lambda: _quiet(kernel, engine), hub)
+            await _until(lambda: _quiet(kernel, engine))
             assert await hub.stop() == 0
         finally:
             await kernel.close()
@@ -137,13 +137,12 @@ def _quiet(kernel: Kernel, engine: sa.Engine) -> bool:
     return waiting == 0 and unread == 0
 
 
-async def _until(quiet: Callable[[], bool], hub: HubProcess) -> None:
+async def _until(quiet: Callable[[], bool]) -> None:
     still = 0
     async with asyncio.timeout(120):
         while still < 5:
             still = still + 1 if await asyncio.to_thread(quiet) else 0
             await asyncio.sleep(0.2)
-    assert hub.log is not None
 
 
 def _check(engine: sa.Engine, kernel: Kernel, received: Counter[str]) -> None:
