@@ -39,6 +39,8 @@ class OutboxRow(msgspec.Struct, frozen=True, kw_only=True):
     event_seq: int
     customer_id: int
     created_at_ms: int
+    late: bool = False
+    """A replay: fresh events go before it."""
 
 
 class Held(msgspec.Struct, frozen=True, gc=False):
@@ -80,6 +82,7 @@ def enqueue_rows(connection: sa.Connection, rows: Sequence[OutboxRow]) -> None:
             "manual": False,
             "due_at_ms": row.created_at_ms,
             "created_at_ms": row.created_at_ms,
+            "late": row.late,
         }
         for row in rows
     ]
@@ -101,6 +104,7 @@ _RESCHEDULE = (
         due_at_ms=sa.func.coalesce(sa.bindparam("new_due", type_=sa.BigInteger), outbox.c.due_at_ms),
         attempt=outbox.c.attempt + 1,
         manual=False,
+        late=True,
         **_FREE,
     )
 )
@@ -198,11 +202,13 @@ def requeue(
         "lease": fence,
         "lease_until_ms": lease_until_ms,
     }
+    attempts_so_far = load_last_number(connection, integration_id, event_seq)
     fresh = {
         "integration_id": integration_id,
         "event_seq": event_seq,
         "customer_id": customer_id,
-        "attempt": load_last_number(connection, integration_id, event_seq),
+        "attempt": attempts_so_far,
+        "late": attempts_so_far > 0,
         "created_at_ms": now_ms,
     }
     statement = (

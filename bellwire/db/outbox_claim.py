@@ -11,10 +11,10 @@ from bellwire.db.tables import events, integrations, outbox
 
 
 class LaneRoom(msgspec.Struct, frozen=True, kw_only=True):
-    """How many rows a lane takes now: in all, and of those how many retries; the rest are first attempts."""
+    """How many rows a lane takes now: in all, and of those how many late ones (retries and replays)."""
 
     rows: int
-    retries: int
+    late: int
     order_wait_ms: int | None
     """As `Integration.order_wait_ms`."""
 
@@ -28,6 +28,7 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     customer_id: int
     attempt: int
     manual: bool
+    late: bool
     fence: Fence
     lease_until_ms: int
     project_id: str
@@ -57,7 +58,6 @@ _ALWAYS_YOUNG_MS = -1
 
 _DUE = sa.literal_column(str(State.DUE.value))
 _LEASED = sa.literal_column(str(State.LEASED.value))
-_ZERO = sa.literal_column("0")
 _lane = sa.bindparam("lane", type_=sa.Text)
 _now = sa.bindparam("now", type_=sa.BigInteger)
 _young_after = sa.bindparam("young_after", type_=sa.BigInteger)
@@ -98,14 +98,15 @@ def _claim(kind: sa.ColumnElement[bool]) -> sa.UpdateBase:
 
 
 _ROW_COLUMNS = [
-    outbox.c[name] for name in ("id", "integration_id", "event_seq", "customer_id", "attempt", "manual", "due_at_ms")
+    outbox.c[name]
+    for name in ("id", "integration_id", "event_seq", "customer_id", "attempt", "manual", "late", "due_at_ms")
 ]
 
-_CLAIM_FRESH = _claim(_waiting.c.attempt == _ZERO)
+_CLAIM_FRESH = _claim(~_waiting.c.late)
 """First attempts, oldest first."""
 
-_CLAIM_RETRIES = _claim(_waiting.c.attempt > _ZERO)
-"""Later attempts, longest due first; has an index of its own, so that a queue of first attempts is not walked."""
+_CLAIM_LATE = _claim(_waiting.c.late)
+"""Retries and replays, longest due first."""
 
 _BY_ID = cast(sa.Select[*tuple[object, ...]], sa.select(*_ROW_COLUMNS).where(outbox.c.id == sa.bindparam("row_id")))
 """One row, whatever its state."""
@@ -123,17 +124,20 @@ _EARLIEST = (
     sa.select(
         integrations.c.id,
         integrations.c.deleted_at_ms.is_not(None).label("deleted"),
-        _earliest().label("due"),
-        _earliest(outbox.c.attempt > _ZERO).label("retry"),
+        _earliest(~outbox.c.late).label("fresh"),
+        _earliest(outbox.c.late).label("late"),
     )
 ).subquery()
-_LANES = sa.select(_EARLIEST).where(_EARLIEST.c.due.is_not(None))
-"""Every lane with waiting rows: its earliest due time, and that of its retries. One index seek each."""
+_LANES = sa.select(_EARLIEST).where(sa.or_(_EARLIEST.c.fresh.is_not(None), _EARLIEST.c.late.is_not(None)))
+"""Every lane with waiting rows: the earliest due times of fresh and of late ones. One index seek each."""
 
-_NEXT_DUE = sa.select(sa.func.min(outbox.c.due_at_ms)).where(
-    outbox.c.integration_id == _lane, outbox.c.state == _DUE, outbox.c.due_at_ms > _now
-)
-"""When the next row of a lane falls due."""
+_NEXT_DUE = [
+    sa.select(sa.func.min(outbox.c.due_at_ms)).where(
+        outbox.c.integration_id == _lane, outbox.c.state == _DUE, of_class, outbox.c.due_at_ms > _now
+    )
+    for of_class in (~outbox.c.late, outbox.c.late)
+]
+"""When the next fresh and the next late row of a lane fall due."""
 
 _OLDEST_HOLDING_BACK = (
     sa.select(sa.func.min(_earlier.c.created_at_ms))
@@ -168,7 +172,8 @@ def claim_due(
     neither in `rooms` nor deleted: the caller has not heard of it yet.
     """
     claims: dict[str, LaneClaim] = {}
-    for lane, deleted, due, retry in connection.execute(_LANES):
+    for lane, deleted, fresh, late in connection.execute(_LANES):
+        due = min(time for time in (fresh, late) if time is not None)
         room = room_of_deleted if deleted else rooms.get(lane)
         if room is None:
             claims[lane] = LaneClaim(rows=[], full=False, next_at_ms=now_ms + _UNHEARD_OF_MS)
@@ -177,8 +182,8 @@ def claim_due(
         elif room.rows <= 0:
             claims[lane] = LaneClaim(rows=[], full=True, next_at_ms=None)
         else:
-            have_retries = retry is not None and retry <= now_ms
-            claims[lane] = _claim_lane(connection, lane, room, have_retries, now_ms, fence, lease_until_ms)
+            have_late = late is not None and late <= now_ms
+            claims[lane] = _claim_lane(connection, lane, room, have_late, now_ms, fence, lease_until_ms)
     return claims
 
 
@@ -192,7 +197,7 @@ def _claim_lane(
     connection: sa.Connection,
     lane: str,
     room: LaneRoom,
-    have_retries: bool,
+    have_late: bool,
     now_ms: int,
     fence: Fence,
     lease_until_ms: int,
@@ -202,14 +207,14 @@ def _claim_lane(
     when = {"lane": lane, "now": now_ms, "young_after": young_after}
     lease = when | {"fence": fence, "lease_until": lease_until_ms}
     taken: list[_Row] = []
-    retries = min(room.retries, room.rows)
-    if have_retries and retries > 0:
-        taken += connection.execute(_CLAIM_RETRIES, lease | {"rows": retries}).all()
-    more_retries = have_retries and len(taken) >= retries
+    wanted_late = min(room.late, room.rows)
+    if have_late and wanted_late > 0:
+        taken += connection.execute(_CLAIM_LATE, lease | {"rows": wanted_late}).all()
+    more_late = have_late and len(taken) >= wanted_late
     fresh = room.rows - len(taken)
     if fresh > 0:
         taken += connection.execute(_CLAIM_FRESH, lease | {"rows": fresh}).all()
-    full = len(taken) >= room.rows or more_retries
+    full = len(taken) >= room.rows or more_late
     taken.sort(key=lambda row: (row.due_at_ms, row.id))
     return LaneClaim(
         rows=_with_events(connection, taken, fence, lease_until_ms),
@@ -219,12 +224,11 @@ def _claim_lane(
 
 
 def _next_at_ms(connection: sa.Connection, when: Mapping[str, object], wait_ms: int | None) -> int | None:
-    due = connection.execute(_NEXT_DUE, when).scalar_one_or_none()
-    if not wait_ms:
-        return due
-    oldest = connection.execute(_OLDEST_HOLDING_BACK, when).scalar_one_or_none()
-    ages_out = None if oldest is None else oldest + wait_ms
-    return min((time for time in (due, ages_out) if time is not None), default=None)
+    times = [connection.execute(query, when).scalar_one_or_none() for query in _NEXT_DUE]
+    if wait_ms:
+        oldest = connection.execute(_OLDEST_HOLDING_BACK, when).scalar_one_or_none()
+        times.append(None if oldest is None else oldest + wait_ms)
+    return min((time for time in times if time is not None), default=None)
 
 
 def _with_events(connection: sa.Connection, rows: list[_Row], fence: Fence, lease_until_ms: int) -> list[Claimed]:
@@ -239,6 +243,7 @@ def _with_events(connection: sa.Connection, rows: list[_Row], fence: Fence, leas
             customer_id=row.customer_id,
             attempt=row.attempt,
             manual=row.manual,
+            late=row.late,
             fence=fence,
             lease_until_ms=lease_until_ms,
             project_id=event.project_id,

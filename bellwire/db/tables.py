@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -363,17 +364,10 @@ outbox = Table(
     Column("created_at_ms", BigInteger, nullable=False),
     Column("lease_until_ms", BigInteger),
     Column("lease", BigInteger),  # fencing token of the claim
+    Column("late", Boolean, nullable=False, server_default=false()),  # a retry or a replay: fresh events go before it
     UniqueConstraint("integration_id", "event_seq"),
-    Index("ix_outbox_due", "integration_id", "state", "due_at_ms"),
+    Index("ix_outbox_class", "integration_id", "state", "late", "due_at_ms"),
     Index("ix_outbox_customer", "integration_id", "customer_id", "id"),
-    Index(
-        "ix_outbox_retries",
-        "integration_id",
-        "state",
-        "due_at_ms",
-        sqlite_where=text("attempt > 0"),
-        postgresql_where=text("attempt > 0"),
-    ),
     sqlite_autoincrement=True,
 )
 

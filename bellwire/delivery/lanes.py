@@ -18,7 +18,7 @@ class Lane:
         self.integration = integration
         self.ready: deque[Claimed] = deque()
         self.sending = 0
-        self._retries_held = 0
+        self._late_held = 0
 
     @property
     def concurrency(self) -> int:
@@ -29,18 +29,18 @@ class Lane:
         return len(self.ready) + self.sending
 
     def room(self) -> LaneRoom:
-        """What may be claimed now. Retries hold at most half of the wire, so that they never keep first attempts out;
-        what they leave, and all when there are none, is for first attempts."""
+        """What may be claimed now. Retries and replays hold at most half of the wire, so that they never keep fresh events out;
+        what they leave, and all when there are none, is for fresh events."""
         return LaneRoom(
             rows=max(0, AHEAD * self.concurrency - self.held),
-            retries=max(0, max(1, self.concurrency // 2) - self._retries_held),
+            late=max(0, max(1, self.concurrency // 2) - self._late_held),
             order_wait_ms=self.integration.order_wait_ms,
         )
 
     def take(self, rows: list[Claimed]) -> None:
         """Hold freshly claimed rows, in the order they shall be sent."""
         self.ready.extend(rows)
-        self._retries_held += sum(row.attempt > 0 for row in rows)
+        self._late_held += sum(row.late for row in rows)
 
     def next(self) -> Claimed:
         """The row to send now; the caller says `done` when it has ended."""
@@ -49,11 +49,11 @@ class Lane:
 
     def done(self, row: Claimed) -> None:
         self.sending -= 1
-        self._retries_held -= row.attempt > 0
+        self._late_held -= row.late
 
     def drain(self) -> list[Claimed]:
         """All rows that are not on the wire, no longer held."""
         rows = list(self.ready)
         self.ready.clear()
-        self._retries_held -= sum(row.attempt > 0 for row in rows)
+        self._late_held -= sum(row.late for row in rows)
         return rows

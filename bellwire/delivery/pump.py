@@ -34,7 +34,7 @@ _EXPIRY_EVERY_MS = 30_000
 _POLL_MS = 1_000
 """Where other processes write to the same database, their commits are seen by looking."""
 _TROUBLE_PAUSE_S = 1.0
-_ROOM_OF_DELETED = LaneRoom(rows=500, retries=500, order_wait_ms=0)
+_ROOM_OF_DELETED = LaneRoom(rows=500, late=500, order_wait_ms=0)
 
 
 class Pump:

@@ -145,6 +145,7 @@ class Delivery:
             customer_id=0,
             attempt=0,
             manual=True,
+            late=False,
             fence=Fence(0),
             lease_until_ms=0,
             project_id=integration.project_id,

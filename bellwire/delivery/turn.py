@@ -28,7 +28,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """Rows that were taken and not attempted."""
     rooms: Mapping[str, LaneRoom] | None = None
     """Room of every lane that is known; None = claim nothing."""
-    room_of_deleted: LaneRoom = LaneRoom(rows=0, retries=0, order_wait_ms=None)
+    room_of_deleted: LaneRoom = LaneRoom(rows=0, late=0, order_wait_ms=None)
     """Room of every lane whose integration was deleted."""
     fence: Fence = Fence(0)
     lease_until_ms: int = 0

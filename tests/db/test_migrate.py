@@ -86,9 +86,10 @@ def _sqlite_schema(engine: sa.Engine) -> set[tuple[str, str]]:
 
 
 def _sorted_clauses(statement: str) -> str:
-    """A CREATE statement with its lines in a fixed order: the order of constraints has no meaning."""
-    lines = [re.sub(r"\s+", " ", line).strip().rstrip(",") for line in statement.splitlines()]
-    return "\n".join([lines[0], *sorted(lines[1:])]) if lines else ""
+    """A CREATE statement with its clauses in a fixed order: that has no meaning, and a column added later stands last."""
+    text = re.sub(r"\s+", " ", statement)
+    head, _, clauses = text.removesuffix(")").partition("(")
+    return "\n".join([head, *sorted(clause.strip() for clause in re.split(r",(?![^(]*\))", clauses))])
 
 
 _POSTGRES_QUERIES = (

@@ -23,7 +23,7 @@ from bellwire.db.outbox import (
 from bellwire.db.outbox_claim import Claimed, LaneClaim, LaneRoom, claim_due, load_claimed
 from bellwire.db.tables import events, integrations, outbox, projects
 
-ALL = LaneRoom(rows=100, retries=100, order_wait_ms=60_000)
+ALL = LaneRoom(rows=100, late=100, order_wait_ms=60_000)
 NOW = 1_000_000
 F1, F2 = Fence(11), Fence(22)
 
@@ -126,22 +126,24 @@ def test_queueing_again_changes_nothing(connection: sa.Connection) -> None:
 def test_lanes_do_not_share_their_room(connection: sa.Connection) -> None:
     queue(connection, 1, 2, 3)
     queue(connection, 1, 2, 3, lane="other")
-    claims = claim(connection, lane=LaneRoom(rows=2, retries=2, order_wait_ms=None))
+    claims = claim(connection, lane=LaneRoom(rows=2, late=2, order_wait_ms=None))
     assert numbers(claims["lane"].rows) == [1, 2]
     assert (claims["lane"].full, claims["other"].full) == (True, False)
     assert numbers(claims["other"].rows) == [1, 2, 3]
-    assert claim(connection, lane=LaneRoom(rows=0, retries=0, order_wait_ms=None))["lane"].rows == []
+    assert claim(connection, lane=LaneRoom(rows=0, late=0, order_wait_ms=None))["lane"].rows == []
 
 
-def test_retries_and_first_attempts_do_not_starve_each_other(connection: sa.Connection) -> None:
+def test_late_rows_and_fresh_ones_do_not_starve_each_other(connection: sa.Connection) -> None:
     queue(connection, *range(1, 21))
-    connection.execute(sa.update(outbox).where(outbox.c.event_seq <= 10).values(attempt=3, due_at_ms=NOW - 500))
-    some = LaneRoom(rows=6, retries=2, order_wait_ms=None)
+    connection.execute(
+        sa.update(outbox).where(outbox.c.event_seq <= 10).values(attempt=3, late=True, due_at_ms=NOW - 500)
+    )
+    some = LaneRoom(rows=6, late=2, order_wait_ms=None)
     assert numbers(claim(connection, room=some)["lane"].rows) == [11, 12, 13, 14, 1, 2]
-    connection.execute(sa.update(outbox).values(due_at_ms=sa.case((outbox.c.attempt > 0, 1), else_=NOW - 500)))
+    connection.execute(sa.update(outbox).values(due_at_ms=sa.case((outbox.c.late, 1), else_=NOW - 500)))
     assert numbers(claim(connection, room=some)["lane"].rows) == [3, 4, 15, 16, 17, 18]
-    no_retries = LaneRoom(rows=1, retries=0, order_wait_ms=None)
-    assert numbers(claim(connection, room=no_retries)["lane"].rows) == [19]
+    nothing_late = LaneRoom(rows=1, late=0, order_wait_ms=None)
+    assert numbers(claim(connection, room=nothing_late)["lane"].rows) == [19]
 
 
 def test_one_row_of_a_customer_at_a_time(connection: sa.Connection) -> None:

@@ -23,6 +23,7 @@ class Row:
     state: int
     attempt: int
     manual: bool
+    late: bool
     due_at_ms: int
     created_at_ms: int
 
@@ -39,16 +40,16 @@ def must_wait(row: Row, rows: list[Row], taken: set[int], wait_ms: int | None) -
 
 
 def expected(rows: list[Row], room: LaneRoom) -> set[int]:
-    """Retries first, up to their share; then first attempts with what is left."""
+    """Late ones first, up to their share; then fresh ones with what is left."""
     taken: set[int] = set()
-    for retries, limit in ((True, min(room.retries, room.rows)), (False, None)):
+    for late, limit in ((True, min(room.late, room.rows)), (False, None)):
         left = [replace(row, state=State.LEASED) if row.id in taken else row for row in rows]
         free = [
             row
             for row in left
             if row.state == State.DUE
             and row.due_at_ms <= NOW
-            and (row.attempt > 0) == retries
+            and row.late == late
             and (row.manual or not must_wait(row, left, taken, room.order_wait_ms))
         ]
         free.sort(key=lambda row: (row.due_at_ms, row.id))
@@ -63,6 +64,7 @@ rows_of_any_kind = st.lists(
         customer_id=st.integers(1, 3),
         state=st.sampled_from([State.DUE, State.DUE, State.DUE, State.LEASED, State.PARKED]),
         attempt=st.integers(0, 2),
+        late=st.booleans(),
         manual=st.sampled_from([False, False, False, True]),
         due_at_ms=st.integers(NOW - 3, NOW + 3),
         created_at_ms=st.integers(NOW - 100, NOW),
@@ -73,7 +75,7 @@ rows_of_any_kind = st.lists(
 rooms = st.builds(
     LaneRoom,
     rows=st.integers(0, 8),
-    retries=st.integers(0, 8),
+    late=st.integers(0, 8),
     order_wait_ms=st.one_of(st.none(), st.just(0), st.integers(1, 120)),
 )
 

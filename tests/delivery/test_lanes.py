@@ -18,15 +18,16 @@ def lane(name: str, concurrency: int) -> Lane:
     )
 
 
-def rows(name: str, count: int, *, attempt: int = 0) -> list[Claimed]:
+def rows(name: str, count: int, *, late: bool = False) -> list[Claimed]:
     return [
         Claimed(
             id=number,
             integration_id=name,
             event_seq=number,
             customer_id=number,
-            attempt=attempt,
+            attempt=0,
             manual=False,
+            late=late,
             fence=Fence(1),
             lease_until_ms=0,
             project_id="p",
@@ -42,30 +43,30 @@ def rows(name: str, count: int, *, attempt: int = 0) -> list[Claimed]:
 
 def test_room_shrinks_with_what_is_held() -> None:
     one = lane("a", 10)
-    assert (one.room().rows, one.room().retries) == (10 * AHEAD, 5)
-    one.take(rows("a", 3) + rows("a", 4, attempt=2))
-    assert (one.room().rows, one.room().retries) == (10 * AHEAD - 7, 1)
+    assert (one.room().rows, one.room().late) == (10 * AHEAD, 5)
+    one.take(rows("a", 3) + rows("a", 4, late=True))
+    assert (one.room().rows, one.room().late) == (10 * AHEAD - 7, 1)
     sent = [one.next() for _ in range(7)]
     assert (one.sending, one.room().rows) == (7, 10 * AHEAD - 7)
     for row in sent:
         one.done(row)
-    assert (one.room().rows, one.room().retries) == (10 * AHEAD, 5)
+    assert (one.room().rows, one.room().late) == (10 * AHEAD, 5)
 
 
 def test_a_drained_lane_holds_only_what_is_on_the_wire() -> None:
     one = lane("a", 2)
-    one.take(rows("a", 4, attempt=1))
+    one.take(rows("a", 4, late=True))
     row = one.next()
     assert len(one.drain()) == 3
-    assert (one.held, one.room().retries) == (1, 0)
+    assert (one.held, one.room().late) == (1, 0)
     one.done(row)
-    assert (one.held, one.room().retries) == (0, 1)
+    assert (one.held, one.room().late) == (0, 1)
 
 
 @pytest.mark.parametrize("concurrency", [0, 1])
 def test_every_lane_can_send_something(concurrency: int) -> None:
     assert lane("a", concurrency).room().rows >= 1
-    assert lane("a", concurrency).room().retries == 1
+    assert lane("a", concurrency).room().late == 1
 
 
 class Wire:
