@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 import sqlalchemy as sa
 
-from bellwire.db.bulk import Bulk
+from bellwire.db.bulk import BulkInsert
 from bellwire.db.tables import attempts
 
 NO_EVENT_SEQ = 0
@@ -58,7 +58,7 @@ class LastAutomatic(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _APPEND = sa.insert(attempts)
-_APPEND_MANY = Bulk(_APPEND, AttemptRecord.__struct_fields__)
+_APPEND_MANY = BulkInsert(attempts, AttemptRecord.__struct_fields__)
 _LAST_ID = sa.select(sa.func.max(attempts.c.id))
 
 

@@ -13,7 +13,7 @@ import msgspec
 import sqlalchemy as sa
 
 from bellwire.db.attempts import load_last_automatic, load_last_number
-from bellwire.db.bulk import Bulk
+from bellwire.db.bulk import Bulk, BulkInsert
 from bellwire.db.dialect import insert
 from bellwire.db.tables import events, integrations, outbox
 
@@ -57,6 +57,12 @@ class Later(msgspec.Struct, frozen=True, kw_only=True):
     due_at_ms: int | None
 
 
+_ENQUEUE = BulkInsert(
+    outbox,
+    ("integration_id", "event_seq", "customer_id", "state", "attempt", "manual", "due_at_ms", "created_at_ms", "late"),
+    conflict="(integration_id, event_seq) DO NOTHING",
+)
+
 _enqueued = count()
 _last_enqueued = 0
 
@@ -71,29 +77,32 @@ def enqueue_rows(connection: sa.Connection, rows: Sequence[OutboxRow]) -> None:
     global _last_enqueued
     if not rows:
         return
-    statement = insert(connection, outbox).on_conflict_do_nothing(index_elements=["integration_id", "event_seq"])
-    values = [
-        {
-            "integration_id": row.integration_id,
-            "event_seq": row.event_seq,
-            "customer_id": row.customer_id,
-            "state": State.DUE.value,
-            "attempt": 0,
-            "manual": False,
-            "due_at_ms": row.created_at_ms,
-            "created_at_ms": row.created_at_ms,
-            "late": row.late,
-        }
-        for row in rows
-    ]
-    connection.execute(statement, values)
+    _ENQUEUE.run(
+        connection,
+        [
+            (
+                row.integration_id,
+                row.event_seq,
+                row.customer_id,
+                State.DUE.value,
+                0,
+                False,
+                row.created_at_ms,
+                row.created_at_ms,
+                row.late,
+            )
+            for row in rows
+        ],
+    )
     _last_enqueued = next(_enqueued) + 1
 
 
 _OURS = (outbox.c.id == sa.bindparam("row_id"), outbox.c.lease == sa.bindparam("fence"))
 _FREE: dict[str, object] = {"lease": None, "lease_until_ms": None}
 
-_FINISH = Bulk(sa.delete(outbox).where(*_OURS), ("row_id", "fence"))
+_FINISH = Bulk(
+    "DELETE FROM outbox WHERE (id, lease) IN (SELECT column1, column2 FROM {rows})", (sa.BigInteger(), sa.BigInteger())
+)
 """Delivered or skipped: the row leaves."""
 
 _RESCHEDULE = (
