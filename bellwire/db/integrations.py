@@ -11,7 +11,7 @@ from bellwire.db.tables import apps, integrations
 from bellwire.destinations.settings import split
 from bellwire.kit.ids import new_public_id
 from bellwire.model.enums import Environment, EventType
-from bellwire.model.projects import Integration
+from bellwire.model.projects import Integration, RateLimit
 
 
 class IntegrationRefused(Exception):
@@ -26,6 +26,7 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     event_types: tuple[EventType, ...] | None = None
     order_wait_ms: int | None = 60_000
     concurrency: int = 16
+    rate_limit: RateLimit | None = None
 
 
 def create_integration(
@@ -74,6 +75,7 @@ def create_integration(
         event_types=chosen.event_types,
         order_wait_ms=chosen.order_wait_ms,
         concurrency=chosen.concurrency,
+        rate_limit=chosen.rate_limit,
         created_at_ms=now_ms,
     )
 
@@ -133,12 +135,15 @@ def _check_app(connection: sa.Connection, project_id: str, app_id: str | None) -
 
 def _filter_columns(filters: Filters) -> dict[str, object]:
     types: Sequence[EventType] | None = filters.event_types
+    limit = filters.rate_limit
     return {
         "environment": None if filters.environment is None else filters.environment.value,
         "app_id": filters.app_id,
         "event_types": None if types is None else msgspec.json.encode(types).decode(),
         "order_wait_ms": filters.order_wait_ms,
         "concurrency": filters.concurrency,
+        "rate_per_s": None if limit is None else limit.events_per_s,
+        "rate_burst": None if limit is None else limit.burst,
     }
 
 
@@ -173,6 +178,7 @@ def _integration(row: sa.Row[*tuple[object, ...]], sealer: Sealer) -> Integratio
         else msgspec.json.decode(row.event_types, type=tuple[EventType, ...]),
         order_wait_ms=row.order_wait_ms,
         concurrency=row.concurrency,
+        rate_limit=None if row.rate_per_s is None else RateLimit(events_per_s=row.rate_per_s, burst=row.rate_burst),
         created_at_ms=row.created_at_ms,
     )
 

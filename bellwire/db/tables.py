@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -348,7 +349,77 @@ integrations = Table(
     Column("concurrency", Integer, nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
     Column("deleted_at_ms", BigInteger),
+    Column("rate_per_s", Float),  # null = no limit of its own
+    Column("rate_burst", Integer),
 )
+
+lane_states = Table(
+    "lane_states",
+    metadata,
+    Column("integration_id", Text, ForeignKey("integrations.id"), primary_key=True),
+    Column("breaker", Text, nullable=False, server_default="closed"),  # closed | open | half_open
+    Column("breaker_since_ms", BigInteger),  # when it left or came back to closed
+    Column("openings", Integer, nullable=False, server_default="0"),  # running, without a success between them
+    Column("next_probe_at_ms", BigInteger),
+    Column("blocked_until_ms", BigInteger),  # the destination asked for it (Retry-After)
+    Column("failing_since_ms", BigInteger),  # nothing but failures since then
+    Column("failures", Integer, nullable=False, server_default="0"),  # since then
+    Column("last_success_at_ms", BigInteger),
+    Column("last_failure_at_ms", BigInteger),
+    Column("last_failure", Text, nullable=False, server_default=""),  # in words
+    Column("paused_at_ms", BigInteger),
+    Column("paused_reason", Text, nullable=False, server_default=""),
+)
+"""What all processes must know of an integration's lane; there is no row before there is something to tell."""
+
+lane_counts = Table(
+    "lane_counts",
+    metadata,
+    Column("integration_id", Text, ForeignKey("integrations.id"), nullable=False),
+    Column("slot_ms", BigInteger, nullable=False),  # begin of ten minutes
+    Column("attempts", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),
+    PrimaryKeyConstraint("integration_id", "slot_ms"),
+)
+"""How many attempts there were and how many failed: what is usual for a lane is told from the last week."""
+
+alert_channels = Table(
+    "alert_channels",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project_id", Text, ForeignKey("projects.id"), nullable=False, index=True),
+    Column("kind", Text, nullable=False),  # email | slack | webhook
+    Column("settings", Text, nullable=False),  # without secrets
+    Column("sealed_secrets", LargeBinary, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("project_id", Text, ForeignKey("projects.id"), nullable=False),
+    Column("kind", Text, nullable=False),  # paused, breaker_open, ...
+    Column("subject", Text, nullable=False),  # id of an integration or app
+    Column("message", Text, nullable=False),
+    Column("since_ms", BigInteger, nullable=False),
+    Column("over_at_ms", BigInteger),  # null = it goes on
+    Column("told_at_ms", BigInteger),  # the once-a-day mark
+    PrimaryKeyConstraint("project_id", "kind", "subject"),
+)
+"""Matters that the team is told of; a row outlives its matter, so that one that comes back is not told twice a day."""
+
+alert_sends = Table(
+    "alert_sends",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("project_id", Text, ForeignKey("projects.id"), nullable=False),
+    Column("channel_id", Text, ForeignKey("alert_channels.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("message", Text, nullable=False),  # what is to be told, as JSON
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("attempt", Integer, nullable=False),  # begun so far
+    Column("due_at_ms", BigInteger, nullable=False, index=True),
+)
+"""Messages that no channel has taken yet, written with the mark of their matter."""
 
 outbox = Table(
     "outbox",

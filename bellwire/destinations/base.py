@@ -8,6 +8,7 @@ import msgspec
 
 from bellwire.kit.http import Answer, TransportError
 from bellwire.model.events import Event
+from bellwire.model.projects import RateLimit
 
 __all__ = [
     "Answer",
@@ -89,6 +90,8 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
     """Name of the retry schedule these settings ask for (`extended`, `compatible`); None = extended."""
     retry_every_failure: bool = False
     """The contract with the tool has every failure retried, whatever `classify` calls it (webhooks: events 10.2)."""
+    rate_limit: RateLimit | None = None
+    """The limit that the tool's documentation states; None = it states none."""
     guide: str = ""
     attributes_any_of: tuple[str, ...] = ()
     default_event_names: Mapping[str, str] = {}

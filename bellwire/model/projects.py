@@ -72,6 +72,13 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
         return product_key in known or product_key.split(":", 1)[0] in known
 
 
+class RateLimit(msgspec.Struct, frozen=True, kw_only=True):
+    """At most `burst` events at once and `events_per_s` in the long run."""
+
+    events_per_s: float
+    burst: int
+
+
 class Integration(msgspec.Struct, frozen=True, kw_only=True):
     """One configured connection of a project to a destination, with its filters (spec: events 10.1).
 
@@ -93,6 +100,8 @@ class Integration(msgspec.Struct, frozen=True, kw_only=True):
     order_wait_ms: int | None = 60_000
     """How long a later event of a customer waits for an earlier one; 0 = never, None = strict (architecture D4)."""
     concurrency: int = 16
+    rate_limit: RateLimit | None = None
+    """None = only what the destination itself declares."""
     created_at_ms: int = 0
 
     def __repr__(self) -> str:
