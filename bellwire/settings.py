@@ -70,6 +70,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     delivery_concurrency: Annotated[
         int, msgspec.Meta(description="Requests in flight over all integrations.", ge=1)
     ] = 256
+    drain_s: Annotated[
+        float,
+        msgspec.Meta(
+            description="How long a process that was told to stop (SIGTERM) goes on taking requests while `/readyz` says "
+            "no, so that a load balancer turns to others first.",
+            ge=0,
+        ),
+    ] = 1.0
+    metrics_host: Annotated[str, msgspec.Meta(description="Address of the metrics port.", min_length=1)] = "127.0.0.1"
+    metrics_port: Annotated[
+        int,
+        msgspec.Meta(
+            description="A port of its own for `/metrics`, `/healthz` and `/readyz`, open to whoever reaches it unless "
+            "there is a token; 0 = none: they are served on the main port alone.",
+            ge=0,
+            le=65_535,
+        ),
+    ] = 0
+    metrics_token: Annotated[
+        str,
+        msgspec.Meta(
+            description="Who sends this as bearer token may read `/metrics`; empty = on the main port only this machine "
+            "may, and only as long as there is no `BELLWIRE_PUBLIC_URL`."
+        ),
+    ] = ""
     timer_interval_s: Annotated[
         float, msgspec.Meta(description="How often due refresh timers are looked for.", gt=0)
     ] = 5.0

@@ -22,7 +22,7 @@ from bellwire.settings import load_settings
 )
 def serve(host: str | None, port: int | None, role: str) -> None:
     """Run the hub: doors, timers, delivery and dashboard. Stops in order on Ctrl-C or SIGTERM."""
-    from bellwire.app import serve as serve_hub  # only now: other commands start without it
+    from bellwire.serve import serve as serve_hub  # only now: other commands start without it
 
     settings = load_settings()
     if host is not None:

@@ -4,6 +4,7 @@ For developers: `alembic revision --autogenerate -m "pre add x"` writes the next
 (settings are in `pyproject.toml`).
 """
 
+import functools
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -48,6 +49,19 @@ def pending(engine: sa.Engine) -> list[str]:
         return _missing(connection)
 
 
+def is_usable(connection: sa.Connection) -> bool:
+    """Whether the schema is the one that this version needs, or a newer one: during a rolling upgrade the old version
+    works on beside the new. One tiny query."""
+    present = _current(connection)
+    return present is not None and present not in _older()
+
+
+@functools.cache
+def _older() -> frozenset[str]:
+    """Revisions before the last one that this version knows."""
+    return frozenset(_known()[:-1])
+
+
 def alembic_config(connection: sa.Connection | None = None) -> Config:
     """What Alembic's own commands need to work on `connection`."""
     config = Config()
@@ -61,9 +75,13 @@ def _current(connection: sa.Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
+def _known() -> list[str]:
+    """All revisions of this version, oldest first."""
+    return [script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()][::-1]
+
+
 def _missing(connection: sa.Connection) -> list[str]:
-    scripts = ScriptDirectory.from_config(alembic_config())
-    known = [script.revision for script in scripts.walk_revisions()][::-1]
+    known = _known()
     present = _current(connection)
     if present is None:
         return known

@@ -13,6 +13,7 @@ from bellwire.kit.endpoints import Surfaces
 from bellwire.web.dashboard.headers import secure
 from bellwire.web.dashboard.routes import routes as dashboard_routes
 from bellwire.web.health import health_routes
+from bellwire.web.metrics import metrics_route
 from bellwire.web.notifications.surface import notification_surface
 from bellwire.web.sdk.surface import sdk_surfaces
 from bellwire.web.services import Services
@@ -24,7 +25,11 @@ def build_web(services: Services) -> Starlette:
     """An ASGI application that serves at the root of a host: SDKs drop a path in front (spec: api 0, rule 1)."""
     surfaces = [notification_surface(services), *sdk_surfaces(services)]
     app = Starlette(
-        routes=[*health_routes(services), *dashboard_routes(services)],
+        routes=[
+            *health_routes(services.health),
+            metrics_route(services, public=True),
+            *dashboard_routes(services),
+        ],
         middleware=[Middleware(Surfaces, surfaces=surfaces)],
         exception_handlers={HTTPException: _refuse, Exception: _fail},
     )

@@ -15,6 +15,7 @@ from bellwire.kit.clock import Clock
 from bellwire.model.projects import App
 from bellwire.settings import Settings
 from bellwire.web.dashboard.ports import FeedDelivery
+from bellwire.web.health import Health
 
 
 class IngestCalls(Protocol):
@@ -63,3 +64,4 @@ class Services:
     ingest: IngestCalls
     delivery: FeedDelivery
     sealer: Sealer
+    health: Health

@@ -11,8 +11,8 @@ import aiohttp
 from msgspec.structs import replace
 from yarl import URL
 
-from bellwire.app import server_config
 from bellwire.db.users import create_user, hash_password
+from bellwire.serve import server_config
 from tests.support.world import World, served
 
 EMAIL, PASSWORD = "ada@example.com", "correct horse battery"

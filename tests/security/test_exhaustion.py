@@ -10,9 +10,9 @@ import aiohttp
 import pytest
 import sqlalchemy as sa
 
-from bellwire.app import server_config
 from bellwire.db.tables import attributes, customers
 from bellwire.kit.doorstep import MAX_HEAD_BYTES
+from bellwire.serve import server_config
 from bellwire.web.dashboard import stream
 from bellwire.web.sdk.attributes import MAX_CHANGES
 from tests.security.person import doors, person, stranger

@@ -41,6 +41,8 @@ def test_every_dependency_has_its_sentence_and_every_sentence_its_dependency() -
 def test_every_runtime_dependency_is_imported() -> None:
     sources = [path.read_text() for path in (ROOT / "bellwire").rglob("*.py")]
     imported = {match for source in sources for match in re.findall(r"^\s*(?:import|from) (\w+)", source, re.MULTILINE)}
-    distributions = {name.lower() for module in imported for name in packages_distributions().get(module, [])}
+    distributions = {
+        name.lower().replace("_", "-") for module in imported for name in packages_distributions().get(module, [])
+    }
     unused = declared()[0] - distributions - LOADED_BY_UVICORN - LOADED_BY_SQLALCHEMY
     assert not unused

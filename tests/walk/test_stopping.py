@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from bellwire import app
-from bellwire.app import serve
+from bellwire import serve as serving
 from bellwire.db.tables import outbox
 from bellwire.ingest.timers import Timers
+from bellwire.serve import serve
 from bellwire.settings import Settings
 from tests.support.rude_server import hang, rude_server
 from tests.support.world import World, live
@@ -20,7 +20,7 @@ def test_a_hub_whose_loop_has_died_ends_with_an_error(tmp_path: Path, monkeypatc
         raise RuntimeError("out of luck")
 
     monkeypatch.setattr(Timers, "run", die)
-    monkeypatch.setattr(app, "_spare_the_collector", lambda: None)
+    monkeypatch.setattr(serving, "_spare_the_collector", lambda: None)
     assert serve(Settings(data_dir=tmp_path, port=0)) == 1
 
 

@@ -21,6 +21,7 @@ from bellwire.kit.clock import ManualClock
 from bellwire.model.enums import ProductType, Store
 from bellwire.settings import Settings
 from bellwire.web.app import build_web
+from bellwire.web.health import Health
 from bellwire.web.services import Services
 from tests.support.threaded import Answered, ask, serving
 from tests.web.standin import NOW_MS, StandIn
@@ -90,6 +91,7 @@ def _served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
         ingest=ingest,
         delivery=_NoDelivery(),
         sealer=sealer,
+        health=Health(engine, writer),
     )
     with engine.begin() as connection:
         project = create_project(connection, name="One", now_ms=1)
