@@ -4,6 +4,7 @@ Exit status: 0 done, 1 it did not work, 2 the command was not used right. With `
 messages to stderr.
 """
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from bellwire.db.catalogue import UnknownEntry
 from bellwire.db.engine import open_engine, reader
 from bellwire.db.integrations import IntegrationRefused
 from bellwire.db.keys import KeyRefused
+from bellwire.db.postgres import DatabaseUnusable, in_words, is_away, lacks_rights
 from bellwire.db.projects import list_projects
 from bellwire.db.secrets import SealBroken, Sealer, SealingKeyError
 from bellwire.db.users import UserRefused
@@ -29,6 +31,7 @@ F = TypeVar("F", bound=Callable[..., object])
 
 EXPECTED = (
     CannotListen,
+    DatabaseUnusable,
     IntegrationRefused,
     KeyRefused,
     SealBroken,
@@ -51,21 +54,26 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except EXPECTED as error:
             raise click.ClickException(str(error)) from error
-        except sa.exc.OperationalError as error:
-            reason = str(error.orig).strip().splitlines()[0]
-            raise click.ClickException(
-                f"the database cannot be used: {reason} (see BELLWIRE_DATABASE_URL, BELLWIRE_DATA_DIR)"
-            ) from error
+        except sa.exc.DBAPIError as error:
+            raise _explained(error) from error
         except sa.exc.ArgumentError as error:
             raise click.ClickException(f"BELLWIRE_DATABASE_URL is not usable: {error}") from error
-        except ModuleNotFoundError as error:
-            if error.name != "psycopg":
-                raise
-            raise click.ClickException(f"{error}: install bellwire[postgres] for PostgreSQL") from error
         except UnicodeError as error:
             raise click.ClickException("an argument or input is not valid UTF-8 text") from error
         except OSError as error:
             raise click.ClickException(f"{error.strerror}: {error.filename}") from error
+
+
+def _explained(error: sa.exc.DBAPIError) -> Exception:
+    """A database that is away or closed to us in one line; what only a fault of ours explains as it is."""
+    if isinstance(error.orig, sqlite3.OperationalError):
+        reason = str(error.orig).strip().splitlines()[0]
+        return click.ClickException(
+            f"the database cannot be used: {reason} (see BELLWIRE_DATABASE_URL, BELLWIRE_DATA_DIR)"
+        )
+    if is_away(error) or lacks_rights(error):
+        return click.ClickException(in_words(error, sa.make_url(load_settings().database_url)))
+    return error
 
 
 class Hub(msgspec.Struct, frozen=True):

@@ -4,15 +4,22 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from bellwire.db.chunks import chunks
 from bellwire.db.tables import app_user_ids, attributes, chains, customers, events, integrations, outbox
-from bellwire.db.upsert import Row, upsert
+from bellwire.db.upsert import Row, insert_new, upsert
 from bellwire.model.customers import AppUserId, Attribute, Customer
 
 IdKey = tuple[str, str]
 """(project_id, app_user_id)."""
 
+_LOCK = (
+    sa.select(customers.c.id)
+    .where(customers.c.id == sa.func.any(sa.bindparam("ids", type_=ARRAY(sa.BigInteger))))
+    .order_by(customers.c.id)
+    .with_for_update()
+)
 _INTEGRATIONS_OF = (
     sa.select(integrations.c.id)
     .join(customers, customers.c.project_id == integrations.c.project_id)
@@ -45,6 +52,17 @@ def find_customer_ids(connection: sa.Connection, keys: Collection[IdKey]) -> dic
         )
         found |= {(row.project_id, row.app_user_id): row.customer_id for row in rows}
     return found
+
+
+def lock_customers(connection: sa.Connection, customer_ids: Collection[int]) -> None:
+    """Keep every other process from these customers until the transaction ends; waits for those that have them.
+
+    All lock in the order of the ids, so that two never wait for each other. Whoever changes a customer, one of its
+    purchases or one of its app user ids holds this lock. SQLite has one writer, which holds them all.
+    """
+    if connection.dialect.name == "sqlite" or not customer_ids:
+        return
+    connection.execute(_LOCK, {"ids": sorted(customer_ids)}).all()
 
 
 def load_customers(connection: sa.Connection, customer_ids: Collection[int]) -> list[Customer]:
@@ -80,9 +98,15 @@ def _load(connection: sa.Connection, customer_ids: Sequence[int]) -> list[Custom
 
 
 def save_customers(connection: sa.Connection, changed: Sequence[Customer], loaded: Mapping[int, Customer]) -> None:
-    """Write customers, and those of their ids and attributes that differ from what was `loaded`."""
+    """Write customers, and those of their ids and attributes that differ from what was `loaded`.
+
+    An app user id that none of the loaded customers has is new. It is inserted, never overwritten: should another
+    process have given it to somebody at the same moment, the database refuses, and the units are done again.
+    """
     rows: list[Row] = []
     id_rows: list[Row] = []
+    new_id_rows: list[Row] = []
+    taken = {(customer.project_id, one.app_user_id) for customer in loaded.values() for one in customer.ids}
     attribute_rows: list[Row] = []
     for customer in changed:
         before = loaded.get(customer.id)
@@ -100,17 +124,19 @@ def save_customers(connection: sa.Connection, changed: Sequence[Customer], loade
             }
         )
         known_ids: set[AppUserId] = set() if before is None else set(before.ids)
-        id_rows += [
-            {
-                "project_id": customer.project_id,
-                "app_user_id": one.app_user_id,
-                "customer_id": customer.id,
-                "first_seen_ms": one.first_seen_ms,
-                "last_seen_ms": one.last_seen_ms,
-            }
-            for one in customer.ids
-            if one not in known_ids
-        ]
+        for one in customer.ids:
+            if one in known_ids:
+                continue
+            is_taken = (customer.project_id, one.app_user_id) in taken
+            (id_rows if is_taken else new_id_rows).append(
+                {
+                    "project_id": customer.project_id,
+                    "app_user_id": one.app_user_id,
+                    "customer_id": customer.id,
+                    "first_seen_ms": one.first_seen_ms,
+                    "last_seen_ms": one.last_seen_ms,
+                }
+            )
         known: dict[str, Attribute] = {} if before is None else before.attributes
         attribute_rows += [
             {
@@ -124,6 +150,7 @@ def save_customers(connection: sa.Connection, changed: Sequence[Customer], loade
         ]
     upsert(connection, customers, rows)
     upsert(connection, app_user_ids, id_rows)
+    insert_new(connection, app_user_ids, new_id_rows)
     upsert(connection, attributes, attribute_rows)
 
 

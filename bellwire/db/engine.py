@@ -9,15 +9,25 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from bellwire.db.postgres import DatabaseUnusable, open_postgres
 
-def open_engine(url: str) -> sa.Engine:
+_POSTGRES = ("postgresql", "postgres", "postgresql+psycopg")
+
+
+def open_engine(url: str, *, connections: int = 10, application: str = "bellwire") -> sa.Engine:
     """Connect lazily to `url`. SQLite: WAL, `synchronous=FULL` (accepted means durable), writes begin IMMEDIATE.
+    PostgreSQL: `connections` at most, which the server's lists show as `application`.
 
     Errors tell statements without their values, which may be customers' data: errors end up in logs.
+    Raises DatabaseUnusable for another kind of database, or when a driver is missing.
     """
     parsed = sa.make_url(url)
+    if parsed.drivername in _POSTGRES:
+        return open_postgres(parsed, connections=connections, application=application)
     if parsed.get_backend_name() != "sqlite":
-        return sa.create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
+        raise DatabaseUnusable(
+            f"BELLWIRE_DATABASE_URL begins with {parsed.drivername}:// and must begin with postgresql:// or sqlite:///"
+        )
     if parsed.database and parsed.database != ":memory:":
         _create_private(Path(parsed.database))
     engine = sa.create_engine(parsed, connect_args={"timeout": 30, "check_same_thread": False}, hide_parameters=True)

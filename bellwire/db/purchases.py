@@ -43,6 +43,23 @@ def load_chains_by_key(connection: sa.Connection, keys: Collection[ChainKey]) ->
     return _with_periods(connection, rows)
 
 
+def find_owners(connection: sa.Connection, keys: Collection[ChainKey]) -> set[int]:
+    """Row ids of the customers who own the chains that are or were known under these store keys."""
+    owners: set[int] = set()
+    for wanted in chunks(keys):
+        direct = sa.select(chains.c.customer_id).where(
+            sa.tuple_(chains.c.app_id, chains.c.environment, chains.c.store_key).in_(wanted)
+        )
+        older = (
+            sa.select(chains.c.customer_id)
+            .join(chain_keys, chain_keys.c.chain_id == chains.c.id)
+            .where(sa.tuple_(chain_keys.c.app_id, chain_keys.c.environment, chain_keys.c.store_key).in_(wanted))
+        )
+        owners.update(connection.execute(direct).scalars())
+        owners.update(connection.execute(older).scalars())
+    return owners
+
+
 def load_older_keys(connection: sa.Connection, chain_ids: Collection[int]) -> dict[ChainKey, int]:
     """Store keys under which these chains were known before."""
     return {

@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 import structlog
 
+from bellwire.db.postgres import is_conflict
+
 log = structlog.get_logger()
 
 P = TypeVar("P")
@@ -167,12 +169,19 @@ class Writer:
     def _attempt(self, by_handler: dict[Handler[Any, Any], list[_Unit]]) -> list[tuple[_Unit, Any]]:
         """The answers, once everything is committed. Raises when the transaction is lost, and with it everybody's work.
 
-        The usual case costs no savepoint. Where something fails, all is undone and done again with care.
+        The usual case costs no savepoint. Where something fails, all is undone and done again with care; but once as it
+        was when another process was at the same rows: now its work is seen.
         """
         try:
             return self._transact(by_handler, _call_whole)
         except _HandlerFailed as failure:
             bad = failure.handler
+            met = is_conflict(failure.__cause__)
+        if met:
+            try:
+                return self._transact(by_handler, _call_whole)
+            except _HandlerFailed as failure:
+                bad = failure.handler
 
         def with_care(connection: sa.Connection, handler: Handler[P, R], payloads: list[P]) -> Sequence[R | Exception]:
             call = _call_each if handler == bad else _call_guarded
@@ -265,14 +274,21 @@ def _call_whole(connection: sa.Connection, handler: Handler[P, R], payloads: lis
         raise _HandlerFailed(handler) from error
 
 
-def _call_guarded(connection: sa.Connection, handler: Handler[P, R], payloads: list[P]) -> Sequence[R | Exception]:
-    """The handler's results, behind a savepoint: what fails is done again one by one."""
+def _call_guarded(
+    connection: sa.Connection, handler: Handler[P, R], payloads: list[P], *, again: bool = True
+) -> Sequence[R | Exception]:
+    """The handler's results, behind a savepoint: what fails is done again one by one, and once more where it met
+    another process (`again`)."""
     savepoint = connection.begin_nested()
     try:
         results = _checked(connection, handler, payloads)
     except Exception as error:
         savepoint.rollback()
-        return [error] if len(payloads) == 1 else _call_each(connection, handler, payloads)
+        if len(payloads) > 1:
+            return _call_each(connection, handler, payloads)
+        if again and is_conflict(error):
+            return _call_guarded(connection, handler, payloads, again=False)
+        return [error]
     savepoint.commit()
     return results
 

@@ -19,13 +19,21 @@ from bellwire.db.customers import (
     absorb_customers,
     find_customer_ids,
     load_customers,
+    lock_customers,
     save_customers,
 )
 from bellwire.db.events import StagedEvent, append_events
 from bellwire.db.inbox import InboxEntry, InboxOutcome, append_entries, record_outcomes
 from bellwire.db.notices import upsert_notice
 from bellwire.db.outbox import OutboxRow, enqueue_rows
-from bellwire.db.purchases import ChainKey, load_chains_by_key, load_chains_of, load_older_keys, save_chains
+from bellwire.db.purchases import (
+    ChainKey,
+    find_owners,
+    load_chains_by_key,
+    load_chains_of,
+    load_older_keys,
+    save_chains,
+)
 from bellwire.engine.identity import merge_customers
 from bellwire.engine.matching import matches
 from bellwire.engine.money import Rates
@@ -84,12 +92,12 @@ class Workspace:
     # ---- loading
 
     def load(self, needs: Collection[Needs]) -> None:
-        """Read everything the units of this commit will look at."""
+        """Read everything the units of this commit will look at, once no other process can change it."""
         keys = frozenset[ChainKey]().union(*(need.chain_keys for need in needs))
         ids = frozenset[IdKey]().union(*(need.app_user_ids for need in needs))
-        self._remember_chains(load_chains_by_key(self._connection, keys))
-        self._customer_by_id |= find_customer_ids(self._connection, ids)
-        owners = {chain.customer_id for chain in self._chains.values()} | set(self._customer_by_id.values())
+        chains, found, owners = self._load_owned(keys, ids)
+        self._remember_chains(chains)
+        self._customer_by_id |= found
         self._remember_customers(load_customers(self._connection, owners))
         self._older_keys = load_older_keys(self._connection, set(self._chains))
         self._chain_by_key |= self._older_keys
@@ -98,6 +106,31 @@ class Workspace:
             self._remember_chains(load_chains_of(self._connection, self._whole_customers(needs)))
             self._older_keys |= load_older_keys(self._connection, set(self._chains) - found)
             self._chain_by_key |= self._older_keys
+
+    def _load_owned(
+        self, keys: frozenset[ChainKey], ids: frozenset[IdKey]
+    ) -> tuple[list[Chain], dict[IdKey, int], set[int]]:
+        """Chains under these keys, customers under these ids, and all customers who have to do with either, locked.
+
+        On PostgreSQL other processes change customers too. Whom a commit may change is locked before it is read: a
+        customer's row guards its sequence, its ids, attributes and purchases. While we waited for a lock a purchase or
+        an id may have passed to somebody else, who is then locked as well. What nobody has yet is guarded by unique
+        constraints: the later of two that make it is refused, and done again by the committer.
+        """
+        connection = self._connection
+        shared = connection.dialect.name != "sqlite"
+        locked: set[int] = set()
+        if shared:
+            locked = find_owners(connection, keys) | set(find_customer_ids(connection, ids).values())
+            lock_customers(connection, locked)
+        while True:
+            chains = load_chains_by_key(connection, keys)
+            found = find_customer_ids(connection, ids)
+            owners = {chain.customer_id for chain in chains} | set(found.values())
+            if not shared or owners <= locked:
+                return chains, found, owners
+            lock_customers(connection, owners - locked)
+            locked |= owners
 
     def _whole_customers(self, needs: Collection[Needs]) -> set[int]:
         wanted: set[int] = set()

@@ -119,7 +119,10 @@ def test_failing_unit_is_taken_out_alone(writer: Writer, database: sa.Engine) ->
     assert errors_of(units) == [None, None, sa.exc.IntegrityError, None]
     assert neighbour.result() == 40
     assert stored(database) == [1, 2, 3, 4]
-    assert book.calls == [[1, 2, 2, 3], [1], [2], [2], [3]]
+    one_by_one = [[1], [2], [2], [3]]
+    if database.dialect.name == "postgresql":  # another process might have been at it: once more as it was
+        one_by_one = [[1, 2, 2, 3], [1], [2], [2], [2], [3]]
+    assert book.calls == [[1, 2, 2, 3], *one_by_one]
 
 
 def test_unit_may_fail_without_undoing_the_batch(writer: Writer, database: sa.Engine) -> None:
