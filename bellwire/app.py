@@ -63,7 +63,7 @@ class Hub:
         self.config = ConfigCache(self.engine, self.sealer)
         self.config.current()  # opens every secret: with another sealing key no work could be done
         self.writer = Writer(self.engine)
-        self.client = GuardedClient(allow_private=settings.allow_private_addresses)
+        self.client = GuardedClient(allow_private=settings.allow_private_addresses, own_port=settings.port)
         self.adapters = build_adapters(self.client, settings)
         self.ingest = Ingest(
             engine=self.read_engine,

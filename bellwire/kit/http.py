@@ -13,12 +13,13 @@ from yarl import URL
 from bellwire.kit.compressed import decompress
 from bellwire.kit.connections import (
     REFUSED,
+    AnswerTooLong,
     Resolver,
     TimedConnector,
     ms_since,
-    open_public_socket,
-    open_socket,
+    socket_opener,
     stages,
+    wire_limit,
 )
 from bellwire.kit.requests import UnusableRequest, check_headers, check_url
 
@@ -60,6 +61,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 DEFAULT_RESPONSE_BYTES = 64 * 1024
+_OVERHEAD_BYTES = 256 * 1024
+"""Headers and framing, on top of twice the body's limit: a reader may be handed more than it asked for."""
 _KEEP_ALIVE_S = 4.0
 """Shorter than the 5 s after which common servers hang up, so that a request seldom meets a closing connection."""
 _ERROR_DETAIL_CHARACTERS = 300
@@ -69,13 +72,15 @@ class GuardedClient:
     """Sends requests to addresses that strangers choose. One per process, created inside the running loop.
 
     Checks the address of every socket it opens, never follows redirects, ignores the environment's proxies, keeps no
-    cookies, cuts answers and what they decompress to, and has one deadline from DNS to the last byte.
+    cookies, cuts answers and what they decompress to, and has one deadline from DNS to the last byte. Cloud metadata is
+    refused even with `allow_private`.
     """
 
     def __init__(
         self,
         *,
         allow_private: bool = False,
+        own_port: int | None = None,
         max_response_bytes: int = DEFAULT_RESPONSE_BYTES,
         user_agent: str = f"Bellwire/{version('bellwire')}",
     ) -> None:
@@ -86,7 +91,7 @@ class GuardedClient:
             connector=TimedConnector(
                 limit=0,
                 resolver=self._resolver,
-                socket_factory=open_socket if allow_private else open_public_socket,
+                socket_factory=socket_opener(allow_private=allow_private, own_port=own_port),
                 keepalive_timeout=_KEEP_ALIVE_S,
             ),
             headers={"User-Agent": user_agent, "Accept-Encoding": "gzip, deflate"},
@@ -112,6 +117,7 @@ class GuardedClient:
         limit = self._max_response_bytes if max_response_bytes is None else max_response_bytes
         call = _Call()
         stages.set(call.stages)
+        wire_limit.set(2 * limit + _OVERHEAD_BYTES)
         try:
             target = check_url(url, allow_http=self._allow_private)
             check_headers(method, headers)
@@ -229,6 +235,8 @@ def _explain(error: Exception) -> tuple[TransportError, str]:
         case aiohttp.ClientConnectorError():
             cause = str(error.os_error)
             return TransportError.BLOCKED if REFUSED in cause else TransportError.CONNECT, f"{error.host}: {cause}"
+        case AnswerTooLong():
+            return TransportError.PROTOCOL, "the answer does not end: too many bytes around its body"
         case aiohttp.ClientPayloadError():
             return TransportError.RESET, "the answer ended before it was complete"
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():

@@ -197,7 +197,7 @@ def test_webhooks_to_the_hubs_own_network_are_blocked_when_sent(tmp_path: Path) 
         port = it.stores_url.rsplit(":", 1)[1]
         made = [
             await it.webhook(f"inward {host}", url=f"https://{host}:{port}/hooks/inward")
-            for host in ("127.0.0.1", "localhost.", "2130706433", "[::1]", "[::ffff:7f00:1]")
+            for host in ("127.0.0.1", "localhost.", "LOCALHOST", "[::1]", "[::ffff:7f00:1]")
         ]
         blind = GuardedClient()
         it.hub.delivery._dispatcher._client = blind
