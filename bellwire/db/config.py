@@ -12,7 +12,9 @@ from bellwire.db.catalogue import load_catalogue
 from bellwire.db.integrations import list_integrations
 from bellwire.db.keys import ApiKey, load_valid_keys
 from bellwire.db.projects import list_projects
+from bellwire.db.rates import load_rates
 from bellwire.db.secrets import Sealer
+from bellwire.engine.money import Rates
 from bellwire.model.projects import App, Catalogue, Integration, Project
 
 LOOK_EVERY_S = 0.25
@@ -33,6 +35,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     catalogues: dict[str, Catalogue]
     keys: dict[str, ApiKey]
     """By hash; revoked ones are not there."""
+    rates: Rates = Rates()
 
     def __repr__(self) -> str:
         return f"Config(version={self.version})"
@@ -65,7 +68,7 @@ class ConfigCache:
         self._sealer = sealer
         self._lock = threading.Lock()
         self._config: Config | None = None
-        self._seen_bumps = -1
+        self._seen_bumps = version.bumps_of_this_process()
         self._look_closely_until_s = 0.0
         self._looked_at_s = 0.0
 
@@ -115,4 +118,5 @@ def _load(connection: sa.Connection, sealer: Sealer, present: int) -> Config:
         integrations={one.id: one for one in list_integrations(connection, sealer)},
         catalogues={project_id: load_catalogue(connection, project_id) for project_id in projects},
         keys=load_valid_keys(connection),
+        rates=load_rates(connection),
     )

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from bellwire.db.chunks import chunks
+from bellwire.db.bulk import Bulk
 from bellwire.db.tables import app_user_ids, attributes, chains, customers, events, integrations, outbox
 from bellwire.db.upsert import Row, insert_new, upsert
 from bellwire.model.customers import AppUserId, Attribute, Customer
@@ -41,17 +41,20 @@ _FORGET = [
 ]
 
 
+# Joins, not `IN`: over a list of several columns SQLite walks the whole table.
+_BY_ID_KEY = Bulk(
+    "SELECT i.project_id, i.app_user_id, i.customer_id FROM {rows} JOIN app_user_ids i "
+    "ON i.project_id = column1 AND i.app_user_id = column2",
+    (sa.Text(), sa.Text()),
+)
+_CUSTOMERS = Bulk("SELECT c.* FROM {rows} JOIN customers c ON c.id = column1", (sa.BigInteger(),))
+_IDS_OF = Bulk("SELECT i.* FROM {rows} JOIN app_user_ids i ON i.customer_id = column1", (sa.BigInteger(),))
+_ATTRIBUTES_OF = Bulk("SELECT a.* FROM {rows} JOIN attributes a ON a.customer_id = column1", (sa.BigInteger(),))
+
+
 def find_customer_ids(connection: sa.Connection, keys: Collection[IdKey]) -> dict[IdKey, int]:
     """Row ids of the customers known by these app user ids."""
-    found: dict[IdKey, int] = {}
-    for wanted in chunks(keys):
-        rows = connection.execute(
-            sa.select(app_user_ids.c.project_id, app_user_ids.c.app_user_id, app_user_ids.c.customer_id).where(
-                sa.tuple_(app_user_ids.c.project_id, app_user_ids.c.app_user_id).in_(wanted)
-            )
-        )
-        found |= {(row.project_id, row.app_user_id): row.customer_id for row in rows}
-    return found
+    return {(row.project_id, row.app_user_id): row.customer_id for row in _BY_ID_KEY.fetch(connection, list(keys))}
 
 
 def lock_customers(connection: sa.Connection, customer_ids: Collection[int]) -> None:
@@ -67,17 +70,14 @@ def lock_customers(connection: sa.Connection, customer_ids: Collection[int]) -> 
 
 def load_customers(connection: sa.Connection, customer_ids: Collection[int]) -> list[Customer]:
     """Customers with all ids and attributes, tombstones included."""
-    return [customer for ids in chunks(customer_ids) for customer in _load(connection, ids)]
-
-
-def _load(connection: sa.Connection, customer_ids: Sequence[int]) -> list[Customer]:
+    wanted = [(customer_id,) for customer_id in customer_ids]
     ids: defaultdict[int, list[AppUserId]] = defaultdict(list)
-    for row in connection.execute(sa.select(app_user_ids).where(app_user_ids.c.customer_id.in_(customer_ids))):
+    for row in _IDS_OF.fetch(connection, wanted):
         ids[row.customer_id].append(
             AppUserId(app_user_id=row.app_user_id, first_seen_ms=row.first_seen_ms, last_seen_ms=row.last_seen_ms)
         )
     named: defaultdict[int, dict[str, Attribute]] = defaultdict(dict)
-    for row in connection.execute(sa.select(attributes).where(attributes.c.customer_id.in_(customer_ids))):
+    for row in _ATTRIBUTES_OF.fetch(connection, wanted):
         named[row.customer_id][row.name] = Attribute(value=row.value, updated_at_ms=row.updated_at_ms)
     return [
         Customer(
@@ -93,7 +93,7 @@ def _load(connection: sa.Connection, customer_ids: Sequence[int]) -> list[Custom
             app_version=row.app_version,
             next_sequence=row.next_sequence,
         )
-        for row in connection.execute(sa.select(customers).where(customers.c.id.in_(customer_ids)))
+        for row in _CUSTOMERS.fetch(connection, wanted)
     ]
 
 

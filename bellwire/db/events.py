@@ -5,11 +5,36 @@ from collections.abc import Sequence
 import msgspec
 import sqlalchemy as sa
 
-from bellwire.db.dialect import insert
+from bellwire.db.bulk import BulkInsert
 from bellwire.db.tables import events
 from bellwire.model.events import EventRecord
 
 _encode = msgspec.json.Encoder().encode
+
+_APPEND = BulkInsert(
+    events,
+    (
+        "id",
+        "project_id",
+        "app_id",
+        "customer_id",
+        "chain_id",
+        "type",
+        "environment",
+        "store",
+        "app_user_id",
+        "event_timestamp_ms",
+        "store_time_ms",
+        "received_at_ms",
+        "committed_at_ms",
+        "dispatched",
+        "historical",
+        "price_usd_micros",
+        "payload",
+    ),
+    conflict="(id) DO NOTHING",
+    returning="id, seq",
+)
 
 
 class StagedEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,35 +49,32 @@ def append_events(connection: sa.Connection, staged: Sequence[StagedEvent], *, c
     """Append; an event whose id is there already is left as it is. Returns the sequence of each new one by id."""
     if not staged:
         return {}
-    rows = [_row(one, committed_at_ms) for one in staged]
-    statement = (
-        insert(connection, events).on_conflict_do_nothing(index_elements=["id"]).returning(events.c.id, events.c.seq)
-    )
-    return {row.id: row.seq for row in connection.execute(statement, rows)}
+    rows = [_row(one, committed_at_ms) for one in {one.record.event.id: one for one in staged}.values()]
+    return {row.id: row.seq for row in _APPEND.fetch(connection, rows)}
 
 
-def _row(staged: StagedEvent, committed_at_ms: int) -> dict[str, object]:
+def _row(staged: StagedEvent, committed_at_ms: int) -> tuple[object, ...]:
     record = staged.record
     event = record.event
-    return {
-        "id": event.id,
-        "project_id": record.project_id,
-        "app_id": record.app_id,
-        "customer_id": record.customer_id,
-        "chain_id": record.chain_id,
-        "type": event.type,
-        "environment": _text(event.environment),
-        "store": _text(event.store),
-        "app_user_id": _text(event.app_user_id),
-        "event_timestamp_ms": event.event_timestamp_ms,
-        "store_time_ms": staged.store_time_ms,
-        "received_at_ms": staged.received_at_ms,
-        "committed_at_ms": committed_at_ms,
-        "dispatched": record.dispatch,
-        "historical": record.historical,
-        "price_usd_micros": record.price_usd_micros,
-        "payload": _encode(event),
-    }
+    return (
+        event.id,
+        record.project_id,
+        record.app_id,
+        record.customer_id,
+        record.chain_id,
+        event.type.value,
+        _text(event.environment),
+        _text(event.store),
+        _text(event.app_user_id),
+        event.event_timestamp_ms,
+        staged.store_time_ms,
+        staged.received_at_ms,
+        committed_at_ms,
+        record.dispatch,
+        record.historical,
+        record.price_usd_micros,
+        _encode(event),
+    )
 
 
 def _text(value: str | msgspec.UnsetType) -> str | None:

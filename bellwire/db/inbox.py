@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 import sqlalchemy as sa
 
-from bellwire.db.dialect import insert
+from bellwire.db.bulk import Bulk, BulkInsert
 from bellwire.db.tables import inbox
 
 RECEIVED = "received"
@@ -60,15 +60,27 @@ class OpenEntry(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
 
 
+_APPEND = BulkInsert(
+    inbox,
+    (*InboxEntry.__struct_fields__, "attempts"),
+    conflict="(app_id, dedup_key) DO NOTHING",
+)
+_PRESENT = Bulk("SELECT i.id FROM {rows} JOIN inbox i ON i.id = column1", (sa.BigInteger(),))
+_CONCLUDE = Bulk(
+    "UPDATE inbox SET status = column2, error = column3, next_attempt_at_ms = column4, processed_at_ms = column5, "
+    "event_count = column6, attempts = attempts + 1 FROM {rows} WHERE id = column1",
+    (sa.BigInteger(), sa.Text(), sa.Text(), sa.BigInteger(), sa.BigInteger(), sa.Integer()),
+)
+
+
 def append_entries(connection: sa.Connection, entries: Sequence[InboxEntry]) -> list[bool]:
     """Keep entries; False for one whose (app, dedup key) is there already, or came earlier in the same call."""
     if not entries:
         return []
-    statement = (
-        insert(connection, inbox).on_conflict_do_nothing(index_elements=["app_id", "dedup_key"]).returning(inbox.c.id)
-    )
-    rows = [msgspec.structs.asdict(entry) | {"attempts": 0} for entry in entries]
-    written = {row.id for row in connection.execute(statement, rows)}
+    rows = [(*msgspec.structs.astuple(entry), 0) for entry in entries]
+    if _APPEND.run(connection, rows) == len(rows):
+        return [True] * len(rows)
+    written = {row.id for row in _PRESENT.fetch(connection, [(entry.id,) for entry in entries])}
     return [entry.id in written for entry in entries]
 
 
@@ -76,30 +88,12 @@ def record_outcomes(connection: sa.Connection, outcomes: Sequence[InboxOutcome])
     """Note how work on entries went; counts the attempt."""
     if not outcomes:
         return
-    statement = (
-        sa.update(inbox)
-        .where(inbox.c.id == sa.bindparam("entry_id"))
-        .values(
-            status=sa.bindparam("new_status"),
-            error=sa.bindparam("new_error"),
-            next_attempt_at_ms=sa.bindparam("new_next"),
-            processed_at_ms=sa.bindparam("new_processed"),
-            event_count=sa.bindparam("new_count"),
-            attempts=inbox.c.attempts + 1,
-        )
-    )
-    connection.execute(
-        statement,
+    last = {outcome.id: outcome for outcome in outcomes}
+    _CONCLUDE.run(
+        connection,
         [
-            {
-                "entry_id": outcome.id,
-                "new_status": outcome.status,
-                "new_error": outcome.error,
-                "new_next": outcome.next_attempt_at_ms,
-                "new_processed": outcome.processed_at_ms,
-                "new_count": outcome.event_count,
-            }
-            for outcome in outcomes
+            (one.id, one.status, one.error, one.next_attempt_at_ms, one.processed_at_ms, one.event_count)
+            for one in last.values()
         ],
     )
 

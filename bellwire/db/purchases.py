@@ -2,44 +2,67 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 from msgspec.structs import asdict, replace
 
-from bellwire.db.chunks import chunks
+from bellwire.db.bulk import Bulk
 from bellwire.db.tables import chain_keys, chains, periods
 from bellwire.db.upsert import Row, upsert
 from bellwire.engine.access import NEVER_MS, access_until_ms, chain_state
 from bellwire.engine.checks import next_check_ms
-from bellwire.model.enums import Environment
+from bellwire.model.enums import Environment, PeriodType
+from bellwire.model.facts import BundleItem
 from bellwire.model.purchases import Chain, Period
 
 ChainKey = tuple[str, str, str]
 """(app_id, environment, store_key)."""
 
 _decode_chain = msgspec.json.Decoder(Chain).decode
+_decode_items = msgspec.json.Decoder(tuple[BundleItem, ...]).decode
 _PERIOD_FIELDS = Period.__struct_fields__
+_PERIOD_TYPES = {kind.value: kind for kind in PeriodType}
 _ENVIRONMENTS = tuple(Environment)
-_ChainRow = sa.Row[int, int, str, str, str]
+_ChainRow = Sequence[Any]
 _NONE: Mapping[ChainKey, int] = {}
 _CHAIN_COLUMNS = (chains.c.id, chains.c.customer_id, chains.c.store_key, chains.c.flags, chains.c.raw)
+_KEY_TYPES = (sa.Text(), sa.Text(), sa.Text())
+_ID_TYPES = (sa.BigInteger(),)
+
+# Joins, not `IN`: over a list of several columns SQLite walks the whole table.
+_BY_KEY = Bulk(
+    "SELECT c.id, c.customer_id, c.store_key, c.flags, c.raw FROM {rows} JOIN chains c "
+    "ON c.app_id = column1 AND c.environment = column2 AND c.store_key = column3",
+    _KEY_TYPES,
+)
+"""Chains by the key they have."""
+_BY_OLDER_KEY = Bulk(
+    "SELECT c.id, c.customer_id, c.store_key, c.flags, c.raw FROM {rows} JOIN chain_keys k "
+    "ON k.app_id = column1 AND k.environment = column2 AND k.store_key = column3 JOIN chains c ON c.id = k.chain_id",
+    _KEY_TYPES,
+)
+"""Chains by a key they had."""
+_OLDER_KEYS = Bulk(
+    "SELECT k.app_id, k.environment, k.store_key, k.chain_id FROM {rows} JOIN chain_keys k ON k.chain_id = column1",
+    _ID_TYPES,
+)
+_OF_CUSTOMERS = Bulk(
+    "SELECT c.id, c.customer_id, c.store_key, c.flags, c.raw FROM {rows} JOIN chains c ON c.customer_id = column1",
+    _ID_TYPES,
+)
+_PERIODS = Bulk(
+    f"SELECT p.chain_id, {', '.join(f'p.{name}' for name in _PERIOD_FIELDS)} "  # noqa: S608 - names from the model
+    "FROM {rows} JOIN periods p ON p.chain_id = column1 ORDER BY p.chain_id, p.ordinal",
+    _ID_TYPES,
+)
 
 
 def load_chains_by_key(connection: sa.Connection, keys: Collection[ChainKey]) -> list[Chain]:
     """Chains that are or were known under these store keys."""
-    rows: list[_ChainRow] = []
-    for wanted in chunks(keys):
-        direct = sa.select(*_CHAIN_COLUMNS).where(
-            sa.tuple_(chains.c.app_id, chains.c.environment, chains.c.store_key).in_(wanted)
-        )
-        older = (
-            sa.select(*_CHAIN_COLUMNS)
-            .join(chain_keys, chain_keys.c.chain_id == chains.c.id)
-            .where(sa.tuple_(chain_keys.c.app_id, chain_keys.c.environment, chain_keys.c.store_key).in_(wanted))
-        )
-        rows += connection.execute(direct)
-        rows += connection.execute(older)
+    wanted = list(keys)
+    rows: list[_ChainRow] = [*_BY_KEY.fetch(connection, wanted), *_BY_OLDER_KEY.fetch(connection, wanted)]
     return _with_periods(connection, rows)
 
 
@@ -62,19 +85,13 @@ def find_owners(connection: sa.Connection, keys: Collection[ChainKey]) -> set[in
 
 def load_older_keys(connection: sa.Connection, chain_ids: Collection[int]) -> dict[ChainKey, int]:
     """Store keys under which these chains were known before."""
-    return {
-        (row.app_id, row.environment, row.store_key): row.chain_id
-        for ids in chunks(chain_ids)
-        for row in connection.execute(sa.select(chain_keys).where(chain_keys.c.chain_id.in_(ids)))
-    }
+    rows: list[_ChainRow] = list(_OLDER_KEYS.fetch(connection, [(chain_id,) for chain_id in chain_ids]))
+    return {(app_id, environment, store_key): chain_id for app_id, environment, store_key, chain_id in rows}
 
 
 def load_chains_of(connection: sa.Connection, customer_ids: Collection[int]) -> list[Chain]:
     """Every chain of these customers."""
-    rows: list[_ChainRow] = []
-    for ids in chunks(customer_ids):
-        rows += connection.execute(sa.select(*_CHAIN_COLUMNS).where(chains.c.customer_id.in_(ids)))
-    return _with_periods(connection, rows)
+    return _with_periods(connection, _OF_CUSTOMERS.fetch(connection, [(customer_id,) for customer_id in customer_ids]))
 
 
 def find_chain(connection: sa.Connection, app_id: str, store_key: str) -> Chain | None:
@@ -168,19 +185,25 @@ def postpone_checks(connection: sa.Connection, at_ms_by_chain: Mapping[int, int]
 
 def _with_periods(connection: sa.Connection, rows: Sequence[_ChainRow]) -> list[Chain]:
     by_chain: defaultdict[int, list[Period]] = defaultdict(list)
-    columns = [periods.c[name] for name in _PERIOD_FIELDS]
-    for ids in chunks({row[0] for row in rows}):
-        statement = sa.select(periods.c.chain_id, *columns).where(periods.c.chain_id.in_(ids))
-        for chain_id, *values in connection.execute(statement.order_by(periods.c.ordinal)):
-            fields = dict(zip(_PERIOD_FIELDS, values, strict=True))
-            fields["items"] = () if fields["items"] is None else msgspec.json.decode(fields["items"])
-            by_chain[chain_id].append(msgspec.convert(fields, Period))
+    chain_ids = [(chain_id,) for chain_id in {row[0] for row in rows}]
+    periods_found: list[_ChainRow] = list(_PERIODS.fetch(connection, chain_ids))
+    for chain_id, *values in periods_found:
+        by_chain[chain_id].append(_period(dict(zip(_PERIOD_FIELDS, values, strict=True))))
     return [
         replace(
             _decode_chain(flags), customer_id=customer_id, store_key=key, periods=tuple(by_chain[chain_id]), raw=raw
         )
         for chain_id, customer_id, key, flags, raw in {row[0]: row for row in rows}.values()
     ]
+
+
+def _period(fields: dict[str, Any]) -> Period:
+    """As the database gives it: SQLite knows no booleans, and an enum's member is text to both."""
+    for name in ("price_assumed", "is_trial_conversion", "refund_revokes", "family_revoked", "historical"):
+        fields[name] = bool(fields[name])
+    fields["period_type"] = _PERIOD_TYPES[fields["period_type"]]
+    fields["items"] = () if fields["items"] is None else _decode_items(fields["items"])
+    return Period(**fields)
 
 
 def _items_text(period: Period) -> str | None:

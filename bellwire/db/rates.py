@@ -1,4 +1,7 @@
-"""Dated exchange rates, as operators imported them; a missing rate gives null prices, never a guess (D8)."""
+"""Dated exchange rates, as operators imported them; a missing rate gives null prices, never a guess (D8).
+
+Whoever changes them calls `version.bump`: they are part of the configuration that processes keep in memory.
+"""
 
 from collections import defaultdict
 from datetime import UTC, datetime

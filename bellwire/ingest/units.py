@@ -11,7 +11,6 @@ from bellwire.db.customers import IdKey
 from bellwire.db.events import StagedEvent
 from bellwire.db.inbox import IGNORED_UNKNOWN_PURCHASE, PROCESSED, InboxEntry, InboxOutcome
 from bellwire.db.purchases import ChainKey
-from bellwire.db.rates import load_rates
 from bellwire.engine.access import access_until_ms
 from bellwire.engine.attributes import AttributeChange, AttributeError, apply_changes
 from bellwire.engine.checks import GIVE_UP_FAILURES, GIVE_UP_MS
@@ -113,7 +112,7 @@ class UnitRunner:
         workspace = Workspace(
             connection,
             config,
-            load_rates(connection),
+            config.rates,
             now_ms=self._clock.now_ms(),
             wall_ms=self._wall.now_ms(),
             quiet_apps=quiet - self._heard,
