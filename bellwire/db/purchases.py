@@ -44,6 +44,14 @@ _BY_OLDER_KEY = Bulk(
     _KEY_TYPES,
 )
 """Chains by a key they had."""
+_OWNERS = Bulk(
+    "WITH wanted AS (SELECT column1, column2, column3 FROM {rows}) SELECT c.customer_id FROM wanted JOIN chains c "
+    "ON c.app_id = column1 AND c.environment = column2 AND c.store_key = column3 "
+    "UNION SELECT c.customer_id FROM wanted JOIN chain_keys k "
+    "ON k.app_id = column1 AND k.environment = column2 AND k.store_key = column3 JOIN chains c ON c.id = k.chain_id",
+    _KEY_TYPES,
+)
+"""Customers who have chains under these keys, present or older."""
 _OLDER_KEYS = Bulk(
     "SELECT k.app_id, k.environment, k.store_key, k.chain_id FROM {rows} JOIN chain_keys k ON k.chain_id = column1",
     _ID_TYPES,
@@ -68,19 +76,7 @@ def load_chains_by_key(connection: sa.Connection, keys: Collection[ChainKey]) ->
 
 def find_owners(connection: sa.Connection, keys: Collection[ChainKey]) -> set[int]:
     """Row ids of the customers who own the chains that are or were known under these store keys."""
-    owners: set[int] = set()
-    for wanted in chunks(keys):
-        direct = sa.select(chains.c.customer_id).where(
-            sa.tuple_(chains.c.app_id, chains.c.environment, chains.c.store_key).in_(wanted)
-        )
-        older = (
-            sa.select(chains.c.customer_id)
-            .join(chain_keys, chain_keys.c.chain_id == chains.c.id)
-            .where(sa.tuple_(chain_keys.c.app_id, chain_keys.c.environment, chain_keys.c.store_key).in_(wanted))
-        )
-        owners.update(connection.execute(direct).scalars())
-        owners.update(connection.execute(older).scalars())
-    return owners
+    return {row.customer_id for row in _OWNERS.fetch(connection, list(keys))}
 
 
 def load_older_keys(connection: sa.Connection, chain_ids: Collection[int]) -> dict[ChainKey, int]:

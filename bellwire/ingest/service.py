@@ -2,11 +2,11 @@
 
 import asyncio
 import hashlib
-import json
 import weakref
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
+import msgspec
 import sqlalchemy as sa
 import structlog
 
@@ -49,6 +49,8 @@ from bellwire.stores.base import (
 log = structlog.get_logger()
 
 T = TypeVar("T")
+
+_encode = msgspec.json.Encoder().encode
 
 _REJECTED_BODY_LIMIT = 4096
 _REJECTED_PER_MINUTE = 60
@@ -135,7 +137,7 @@ class Ingest:
             occurred_at_ms=notification.occurred_at_ms,
             received_at_ms=now,
             body=raw,
-            headers=json.dumps(kept),
+            headers=_encode(kept).decode(),
             status=status,
             error=notification.ignored,
             next_attempt_at_ms=now + HANDED_OVER_MS if status == RECEIVED else None,

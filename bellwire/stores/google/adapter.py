@@ -22,10 +22,10 @@ from bellwire.stores.base import (
 )
 from bellwire.stores.google.client import PlayClient
 from bellwire.stores.google.decode import ONE_TIME, SUBSCRIPTION, decode_push
-from bellwire.stores.google.oidc import SigningKeys, check_push_token
+from bellwire.stores.google.oidc import PushTokens, SigningKeys
 from bellwire.stores.google.reader import Reader
 from bellwire.stores.google.refunds import PARTIAL_QUANTITY
-from bellwire.stores.google.settings import Access, certs_url, read_access, read_config
+from bellwire.stores.google.settings import Access, Config, certs_url, read_access, read_config
 from bellwire.stores.google.wire import VoidedPurchase
 
 VOIDED_WINDOW_MS = 30 * DAY_MS
@@ -41,25 +41,40 @@ class GoogleAdapter:
     def __init__(self, client: HTTPCaller, *, allow_test_roots: bool) -> None:
         self._allow_test_roots = allow_test_roots
         self._client = PlayClient(client)
-        self._keys = SigningKeys(client)
+        self._push_tokens = PushTokens(SigningKeys(client))
         self._reader = Reader(self._client)
+        self._configs: dict[str, tuple[App, Config]] = {}
+        self._decoded: tuple[bytes, str, Notification] | None = None
+        """The push that was decoded last: what is verified is decoded next, and is the same bytes."""
 
     async def verify(self, app: App, headers: Mapping[str, str], raw: bytes, *, now_ms: int) -> None:
         """Check the push's OIDC token (401) and that the body is a push at all (400). `now_ms` does not matter here."""
-        config = read_config(app)
+        config = self._config(app)
         authorization = headers.get("authorization")
         if not (config.allow_unauthenticated_push and authorization is None):
-            await check_push_token(
-                self._keys,
+            await self._push_tokens.check(
                 certs_url(config, allow_test_roots=self._allow_test_roots),
                 authorization,
                 audience=config.push_audience,
                 email=config.push_service_account_email,
             )
-        decode_push(raw, package_name=config.package_name)
+        self.decode(app, raw)
 
     def decode(self, app: App, raw: bytes) -> Notification:
-        return decode_push(raw, package_name=read_config(app).package_name)
+        package_name = self._config(app).package_name
+        known = self._decoded
+        if known is not None and known[0] is raw and known[1] == package_name:
+            return known[2]
+        notification = decode_push(raw, package_name=package_name)
+        self._decoded = (raw, package_name, notification)
+        return notification
+
+    def _config(self, app: App) -> Config:
+        """The app's settings, read once for each change of them."""
+        known = self._configs.get(app.id)
+        if known is None or known[0] is not app:
+            known = self._configs[app.id] = (app, read_config(app))
+        return known[1]
 
     async def pull(self, app: App, store_key: str, *, known: Chain | None, hints: Mapping[str, str]) -> list[Snapshot]:
         """One snapshot. A chain that went on under a new token is read under that one (deferred replacement)."""

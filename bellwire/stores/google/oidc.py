@@ -22,6 +22,10 @@ DEFAULT_MAX_AGE_S = 3600.0
 REFETCH_FLOOR_S = 60.0
 """Strangers can name kids at will: an unknown one makes us ask Google at most this often."""
 
+REMEMBERED_S = 300.0
+"""So long a key that Google takes back goes on to count at most, for tokens that passed before."""
+_REMEMBERED_TOKENS = 10_000
+
 _MAX_AGE = re.compile(r"max-age=(\d+)")
 
 
@@ -51,6 +55,11 @@ class SigningKeys:
                 known = self._sets[certs_url] = await self._fetch(certs_url)
             return known.keys.get(kid)
 
+    def good_for_s(self, certs_url: str) -> float:
+        """How long the keys that are known may still be used without asking; 0 = not at all."""
+        known = self._sets.get(certs_url)
+        return 0.0 if known is None else max(0.0, known.fetched_s + known.max_age_s - self._now_s())
+
     async def _fetch(self, certs_url: str) -> _KeySet:
         answer = await self._client.request("GET", certs_url, timeout_s=10.0)
         if answer.status != 200 or answer.error is not None:
@@ -79,14 +88,43 @@ def _decode_keys(body: bytes) -> dict[str, RSAPublicKey]:
 
 class _Claims(msgspec.Struct, frozen=True):
     iss: str
+    exp: int | float
     email: str = ""
     email_verified: bool = False
 
 
+class PushTokens:
+    """Checks push tokens; remembers those that passed, since Pub/Sub uses one for up to an hour.
+
+    Only successes are remembered, each for the very key, audience and account it was checked against, until the token
+    ends or Google's keys are due to be fetched again, and never longer than REMEMBERED_S.
+    """
+
+    def __init__(self, keys: SigningKeys, *, now_s: Callable[[], float] = time.time) -> None:
+        self._keys = keys
+        self._now_s = now_s
+        self._passed: dict[tuple[str, str, str, str], float] = {}
+        self.checks = 0
+        """How often a signature was looked at."""
+
+    async def check(self, certs_url: str, authorization: str | None, *, audience: str, email: str) -> None:
+        """Accept the header of a push, or raise Rejected (401) or StoreUnavailable."""
+        known = (certs_url, audience, email, authorization or "")
+        until_s = self._passed.get(known)
+        now_s = self._now_s()
+        if until_s is not None and now_s < until_s:
+            return
+        self.checks += 1
+        claims = await check_push_token(self._keys, certs_url, authorization, audience=audience, email=email)
+        if len(self._passed) >= _REMEMBERED_TOKENS:
+            self._passed.clear()
+        self._passed[known] = min(claims.exp, now_s + min(REMEMBERED_S, self._keys.good_for_s(certs_url)))
+
+
 async def check_push_token(
     keys: SigningKeys, certs_url: str, authorization: str | None, *, audience: str, email: str
-) -> None:
-    """Accept the header of a push, or raise Rejected (401) or StoreUnavailable."""
+) -> _Claims:
+    """The claims of a push's header, whoever passes. Raises Rejected (401) or StoreUnavailable."""
     scheme, _, token = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Rejected("the push carries no bearer token", status=401)
@@ -118,3 +156,4 @@ async def check_push_token(
         raise Rejected("the push token's issuer is not Google", status=401)
     if claims.email != email or not claims.email_verified:
         raise Rejected("the push token belongs to another service account, or its e-mail is not verified", status=401)
+    return claims

@@ -19,7 +19,7 @@ from starlette.routing import Route
 from bellwire.kit.http import GuardedClient
 from bellwire.simulator.google.identity import PUSH_EMAIL
 from bellwire.stores.base import Rejected, StoreUnavailable
-from bellwire.stores.google.oidc import SigningKeys, check_push_token
+from bellwire.stores.google.oidc import REMEMBERED_S, PushTokens, SigningKeys, check_push_token
 from tests.support.play import PlayBench, on_bench, serve
 
 FOREIGN = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -211,6 +211,64 @@ def test_a_new_key_is_fetched_once_and_strangers_cannot_make_us_ask() -> None:
         clock.now_s += 3600  # what Cache-Control allows is over
         await check(identity.push_token("a"))
         assert len(bench.recorder.calls) == 3
+
+    on_bench(tell)
+
+
+def test_a_token_that_passed_is_remembered_for_a_while_and_for_nobody_else() -> None:
+    async def tell(bench: PlayBench) -> None:
+        identity, clock, wall = bench.play.identity, Clock(), Clock()
+        wall.now_s = time.time()
+        tokens = PushTokens(SigningKeys(bench.recorder, monotonic=clock), now_s=wall)
+        certs = f"{bench.play.base_url}/oauth2/v3/certs"
+        genuine = f"Bearer {identity.push_token('a')}"
+
+        async def check(authorization: str = genuine, *, audience: str = "a", email: str = PUSH_EMAIL) -> None:
+            await tokens.check(certs, authorization, audience=audience, email=email)
+
+        await check()
+        identity.rotate_push_key()
+        clock.now_s += 61
+        await check()  # remembered: nobody asks for the key
+        assert len(bench.recorder.calls) == 1
+        for other in (
+            check(genuine[:-1]),
+            check(genuine + "x"),
+            check(audience="b"),
+            check(email="somebody@else.example"),
+        ):
+            with pytest.raises(Rejected):
+                await other
+        looked = tokens.checks
+        await check()
+        assert tokens.checks == looked
+        wall.now_s += REMEMBERED_S
+        await check()
+        assert tokens.checks == looked + 1
+
+    on_bench(tell)
+
+
+def test_a_remembered_token_ends_when_it_says_so() -> None:
+    async def tell(bench: PlayBench) -> None:
+        wall = Clock()
+        wall.now_s = time.time()
+        claims = jwt.decode(bench.play.identity.push_token("a"), options={"verify_signature": False})
+        certificate = _certificate(FOREIGN)
+
+        async def certs(_request: Request) -> Response:
+            return JSONResponse({"pem": certificate})
+
+        client = GuardedClient(allow_private=True)
+        tokens = PushTokens(SigningKeys(client), now_s=wall)
+        ends = int(wall.now_s) + 5
+        token = jwt.encode(claims | {"exp": ends}, FOREIGN, algorithm="RS256", headers={"kid": "pem"})
+        async with serve(Starlette(routes=[Route("/certs", certs)])) as url:
+            for moment, remembered in ((0, 1), (4, 1), (6, 2)):
+                wall.now_s = ends - 5 + moment
+                await tokens.check(f"{url}/certs", f"Bearer {token}", audience="a", email=PUSH_EMAIL)
+                assert tokens.checks == remembered
+        await client.close()
 
     on_bench(tell)
 
