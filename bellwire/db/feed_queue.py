@@ -1,5 +1,7 @@
 """Deliveries that wait for their first attempt: what the feed shows before there is an attempt to show."""
 
+from itertools import product
+
 import sqlalchemy as sa
 
 from bellwire.db.feed_rows import (
@@ -31,9 +33,9 @@ def load_queued(
         return []
     found: list[FeedRow] = []
     for integration_id in _lanes(connection, project_id, filters.integration_id):
-        for state in (OUTBOX_DUE, OUTBOX_LEASED):
-            rows = connection.execute(_first_attempts(project_id, integration_id, state, now_ms, queued_before_ms))
-            found += [to_row(row) for row in rows]
+        for state, late in product((OUTBOX_DUE, OUTBOX_LEASED), (False, True)):
+            query = _first_attempts(project_id, integration_id, state, late, now_ms, queued_before_ms)
+            found += [to_row(row) for row in connection.execute(query)]
     wanted = admitted(connection, project_id, filters, found)
     return sorted(wanted, key=lambda row: row.outbox_id or 0, reverse=True)[:QUEUED_ROWS]
 
@@ -62,13 +64,16 @@ def _lanes(connection: sa.Connection, project_id: str, only: str | None) -> list
     return list(connection.execute(query).scalars())
 
 
-def _first_attempts(project_id: str, integration_id: str, state: int, now_ms: int, queued_before_ms: int) -> AnySelect:
-    """One index range of one lane and state, cut short: a long queue of retries is never walked."""
+def _first_attempts(
+    project_id: str, integration_id: str, state: int, late: bool, now_ms: int, queued_before_ms: int
+) -> AnySelect:
+    """One index range of one lane, state and class, cut short: a long queue of retries is never walked."""
     near = (
         sa.select(outbox.c.id)
         .where(
             outbox.c.integration_id == integration_id,
             outbox.c.state == state,
+            outbox.c.late == late,
             outbox.c.due_at_ms <= now_ms + HELD_BACK_MS,
         )
         .order_by(outbox.c.due_at_ms.desc())
