@@ -1,5 +1,6 @@
 """The one guarded way out (architecture D10): every outgoing request of the hub goes through `GuardedClient`."""
 
+import asyncio
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -8,6 +9,8 @@ from importlib.metadata import version
 
 import aiohttp
 import msgspec
+from aiohttp.http import HttpProcessingError, RawResponseMessage
+from aiohttp.streams import StreamReader
 from yarl import URL
 
 from bellwire.kit.compressed import decompress
@@ -21,6 +24,7 @@ from bellwire.kit.connections import (
     stages,
     wire_limit,
 )
+from bellwire.kit.exchange import Wire, cut, finish
 from bellwire.kit.requests import UnusableRequest, check_headers, check_url
 
 
@@ -87,18 +91,13 @@ class GuardedClient:
         self._allow_private = allow_private
         self._max_response_bytes = max_response_bytes
         self._resolver = Resolver()
-        self._session = aiohttp.ClientSession(
-            connector=TimedConnector(
-                limit=0,
-                resolver=self._resolver,
-                socket_factory=socket_opener(allow_private=allow_private, own_port=own_port),
-                keepalive_timeout=_KEEP_ALIVE_S,
-            ),
-            headers={"User-Agent": user_agent, "Accept-Encoding": "gzip, deflate"},
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            trust_env=False,
+        connector = TimedConnector(
+            limit=0,
+            resolver=self._resolver,
+            socket_factory=socket_opener(allow_private=allow_private, own_port=own_port),
+            keepalive_timeout=_KEEP_ALIVE_S,
         )
+        self._wire = Wire(connector, {"User-Agent": user_agent, "Accept": "*/*", "Accept-Encoding": "gzip, deflate"})
 
     async def request(
         self,
@@ -121,12 +120,13 @@ class GuardedClient:
         try:
             target = check_url(url, allow_http=self._allow_private)
             check_headers(method, headers)
-            await self._exchange(call, method, target, headers, body, timeout_s, limit)
+            async with asyncio.timeout(timeout_s):
+                await self._exchange(call, method.upper(), target, headers, body, limit)
         except UnusableRequest as error:
             return call.failed(TransportError.INVALID_URL, str(error))
         except TimeoutError:
             return call.failed(TransportError.TIMEOUT, f"no complete answer within {timeout_s:g} s")
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
             return call.failed(*_explain(error))
         return call.answer()
 
@@ -137,35 +137,25 @@ class GuardedClient:
         target: URL,
         headers: Mapping[str, str],
         body: bytes,
-        timeout_s: float,
         limit: int,
     ) -> None:
         """Send and read; what arrives is noted in `call` at once, so that a later failure does not lose it."""
-        response = await self._session.request(
-            method,
-            target,
-            headers=headers,
-            data=body or None,
-            allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(total=timeout_s, ceil_threshold=timeout_s + 1),
-        )
-        call.first_byte_ns = time.perf_counter_ns()
-        call.status = response.status
-        call.headers = _plain_headers(response)
+        connection = await self._wire.connect(target)
         try:
-            while chunk := await response.content.readany():
-                call.raw += chunk
-                if len(call.raw) > limit:
-                    call.truncated = True
-                    break
-        finally:
-            if not response.content.at_eof():
-                response.close()
-            call.unpack(limit)
+            message, content = await self._wire.converse(connection, method, target, headers, body)
+            call.begin(message)
+            try:
+                await call.read(content, limit)
+            finally:
+                call.unpack(limit)
+        except BaseException:
+            cut(connection)
+            raise
+        finish(connection, content)
 
     async def close(self) -> None:
         """Close all connections; requests still on the wire end as `reset`."""
-        await self._session.close()
+        await self._wire.close()
         await self._resolver.close()
 
 
@@ -180,6 +170,20 @@ class _Call:
         self.headers: dict[str, str] = {}
         self.raw: bytes | bytearray = bytearray()
         self.truncated = False
+
+    def begin(self, message: RawResponseMessage) -> None:
+        """The head of the answer is there."""
+        self.first_byte_ns = time.perf_counter_ns()
+        self.status = message.code
+        self.headers = _plain_headers(message)
+
+    async def read(self, content: StreamReader, limit: int) -> None:
+        """The body, up to some more than the limit."""
+        while chunk := await content.readany():
+            self.raw += chunk
+            if len(self.raw) > limit:
+                self.truncated = True
+                break
 
     def answer(self, error: TransportError | None = None, detail: str = "") -> Answer:
         total_ms = ms_since(self.began_ns)
@@ -241,9 +245,11 @@ def _explain(error: Exception) -> tuple[TransportError, str]:
             return TransportError.RESET, "the answer ended before it was complete"
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():
             return TransportError.RESET, "the connection was closed before an answer came"
-        case aiohttp.ClientResponseError():
+        case HttpProcessingError():
             return TransportError.PROTOCOL, f"not a usable HTTP answer: {error.message}"
-        case aiohttp.InvalidURL() | ValueError():
+        case ConnectionError():
+            return TransportError.RESET, "the connection was closed before an answer came"
+        case ValueError():
             return TransportError.INVALID_URL, "the URL or a header can not be sent"
         case aiohttp.ClientError():
             return TransportError.PROTOCOL, type(error).__name__
@@ -251,10 +257,10 @@ def _explain(error: Exception) -> tuple[TransportError, str]:
             return TransportError.CONNECT, str(error)
 
 
-def _plain_headers(response: aiohttp.ClientResponse) -> dict[str, str]:
+def _plain_headers(message: RawResponseMessage) -> dict[str, str]:
     """Names in lower case, repeated ones joined, bytes that are no text replaced."""
     headers: dict[str, str] = {}
-    for name, value in response.headers.items():
+    for name, value in message.headers.items():
         text = value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         key = name.lower()
         headers[key] = f"{headers[key]}, {text}" if key in headers else text

@@ -9,6 +9,10 @@ from yarl import URL
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _BAD_IN_VALUE = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+_FRAMING = frozenset(
+    {"connection", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
+)
+"""What tells where a message ends and what becomes of the connection is not a caller's to say."""
 _USERINFO = re.compile(r"[^/?#]*//[^/?#]*@")
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _ENDS_IN_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -74,5 +78,7 @@ def check_headers(method: str, headers: Mapping[str, str]) -> None:
     for name, value in headers.items():
         if not _TOKEN.fullmatch(name):
             raise UnusableRequest(f"{name[:40]!r} is no header name")
+        if name.lower() in _FRAMING:
+            raise UnusableRequest(f"header {name} can not be chosen")
         if _BAD_IN_VALUE.search(value):
             raise UnusableRequest(f"the value of header {name} holds a line break or control character")

@@ -1,12 +1,14 @@
 """The guarded client against a server that does its worst (architecture D10)."""
 
 import asyncio
+import contextlib
 import datetime
 import ipaddress
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from email.utils import format_datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -247,6 +249,85 @@ def test_urls_that_are_refused(url: str) -> None:
             assert "secret" not in answer.error_detail
 
     run(main)
+
+
+@pytest.mark.parametrize("name", ["Content-Length", "transfer-encoding", "Connection", "Upgrade", "Expect"])
+def test_what_frames_a_message_is_not_a_callers_to_say(name: str) -> None:
+    async def scene(server: RudeServer, client: GuardedClient) -> None:
+        answer = await client.request("POST", f"{server.base_url}/", headers={name: "0"}, body=b"GET /evil HTTP/1.1")
+        assert answer.error is TransportError.INVALID_URL
+        assert name in answer.error_detail
+        assert server.requests == []
+
+    play(scene)
+
+
+def test_the_head_on_the_wire() -> None:
+    async def scene(server: RudeServer, client: GuardedClient) -> None:
+        await client.request("post", f"{server.base_url}/a/%C3%A9?b=%20", headers={"user-agent": "Mine"}, body=b"x")
+        await client.request("PUT", f"{server.base_url}/", headers={"Host": "other.example"})
+        await client.request("GET", f"http://localhost:{server.port}/?c")
+        heads = [request.raw_head.decode().split("\r\n") for request in server.requests]
+        accept = ["Accept: */*", "Accept-Encoding: gzip, deflate"]
+        ours = f"User-Agent: Bellwire/{version('bellwire')}"
+        local = server.base_url.removeprefix("http://")
+        assert [[line for line in head if line] for head in heads] == [
+            ["POST /a/%C3%A9?b=%20 HTTP/1.1", f"Host: {local}", *accept, "user-agent: Mine",
+             "Content-Type: application/octet-stream", "Content-Length: 1"],
+            ["PUT / HTTP/1.1", ours, *accept, "Host: other.example", "Content-Length: 0"],
+            ["GET /?c HTTP/1.1", f"Host: localhost:{server.port}", ours, *accept],
+        ]  # fmt: skip
+
+    play(scene)
+
+
+def test_an_answer_may_be_announced() -> None:
+    async def scene(server: RudeServer, client: GuardedClient) -> None:
+        early = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+        server.replies["/"] = raw(b"HTTP/1.1 100 Continue\r\n\r\n" + early + b"HTTP/1.1 204 No Content\r\n\r\n")
+        for _ in range(2):
+            answer = await client.request("POST", f"{server.base_url}/", body=b"x")
+            assert (answer.status, answer.error, answer.body) == (204, None, b"")
+            assert "link" not in answer.headers
+
+    play(scene)
+
+
+def test_head_has_no_body() -> None:
+    async def scene(server: RudeServer, client: GuardedClient) -> None:
+        server.replies["/"] = raw(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")
+        answer = await client.request("HEAD", f"{server.base_url}/", timeout_s=5)
+        assert (answer.status, answer.error, answer.body) == (200, None, b"")
+
+    play(scene)
+
+
+def test_an_answer_before_the_body_was_read_ends_the_connection() -> None:
+    """A connection on which our body is still on its way out must not carry the next request."""
+
+    async def scene(_: RudeServer, client: GuardedClient) -> None:
+        served: list[asyncio.Task[None]] = []
+
+        async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            served.append(task)
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+            with contextlib.suppress(ConnectionError):
+                while await reader.read(2**20):  # ends when the client gives the rest of the body up
+                    pass
+            writer.transport.abort()
+
+        server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+        async with server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+            for number in (1, 2):
+                answer = await client.request("POST", url, body=b"x" * 2**26)
+                assert (answer.status, len(served)) == (413, number)
+            await asyncio.gather(*served)
+
+    play(scene)
 
 
 def test_methods_can_not_smuggle() -> None:
