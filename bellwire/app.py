@@ -13,6 +13,7 @@ from bellwire.db.engine import open_engine, reader
 from bellwire.db.migrate import upgrade
 from bellwire.db.secrets import Sealer
 from bellwire.db.writer import Writer
+from bellwire.delivery.alerts.service import Alerts
 from bellwire.delivery.service import Delivery
 from bellwire.ingest.recovery import Recovery
 from bellwire.ingest.service import Ingest
@@ -97,6 +98,7 @@ class Hub:
         )
         self.health = Health(self.engine, self.writer)
         self.delivery = Delivery(self.read_engine, self.writer, self.config, self.client, settings)
+        self.alerts = Alerts(self.read_engine, self.writer, self.config, self.sealer, self.client, settings)
         self.services = Services(
             settings=settings,
             clock=self.clock,
@@ -118,7 +120,7 @@ class Hub:
         """Begin to work: inbox, delivery and, unless a test moves time itself, timers and recovery."""
         loops = [self.ingest.processor.run()]
         if timers:
-            loops += [self.timers.run(), self.recovery.run()]
+            loops += [self.timers.run(), self.recovery.run(), self.alerts.run()]
         self._loops = [asyncio.create_task(self._guard(loop)) for loop in loops]
         self._delivering = [asyncio.create_task(self._guard(self.delivery.run()))]
 

@@ -5,6 +5,7 @@ from importlib.metadata import version
 import click
 import structlog
 
+from bellwire.cli.alerts import alert_group
 from bellwire.cli.apps import app_group
 from bellwire.cli.catalogue import entitlement_group, product_group
 from bellwire.cli.console import Commands
@@ -47,6 +48,7 @@ for command in (
     product_group,
     entitlement_group,
     integration_group,
+    alert_group,
     events_group,
 ):
     main.add_command(command)

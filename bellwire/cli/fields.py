@@ -11,6 +11,7 @@ import msgspec
 from msgspec import inspect
 
 from bellwire.destinations.settings import secret_fields
+from bellwire.kit.requests import UnusableRequest, check_url
 from bellwire.model.enums import EventType
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -64,6 +65,17 @@ def checked(declared: type[S], values: Mapping[str, object]) -> S:
             raise click.UsageError(reason) from error
         said = f"this is not what is wanted here: {_words_of(declared, name)}" if "regex" in reason else reason
         raise click.UsageError(f"--{name.replace('_', '-')}: {said}") from error
+
+
+def refuse_unreachable(url: object, *, allow_http: bool) -> None:
+    """An address that no delivery could use is a wrong use of the command, rather than a failure of each delivery."""
+    if not isinstance(url, str):
+        return
+    try:
+        check_url(url, allow_http=allow_http)
+    except UnusableRequest as error:
+        plain = "" if allow_http else "; plain http needs BELLWIRE_ALLOW_PRIVATE_ADDRESSES=true, here and in the hub"
+        raise click.UsageError(f"--url: {error}{plain if url.lower().startswith('http:') else ''}") from error
 
 
 def _words_of(declared: type[msgspec.Struct], name: str) -> str:

@@ -17,7 +17,7 @@ from bellwire.cli.console import (
     show,
     table,
 )
-from bellwire.cli.fields import EventTypeName, Name, checked, given, options_of
+from bellwire.cli.fields import EventTypeName, Name, checked, given, options_of, refuse_unreachable
 from bellwire.db.attempts import AttemptRecord
 from bellwire.db.integrations import Filters, create_integration, delete_integration, list_integrations
 from bellwire.db.tail import load_attempt
@@ -25,7 +25,6 @@ from bellwire.destinations.base import Destination, Outcome
 from bellwire.destinations.registry import DESTINATIONS
 from bellwire.destinations.settings import mask
 from bellwire.kit.ids import new_token
-from bellwire.kit.requests import UnusableRequest, check_url
 from bellwire.model.enums import Environment, EventType
 from bellwire.model.projects import Integration
 
@@ -86,7 +85,7 @@ def _creator(destination: Destination) -> click.Command:
             event_types=event_types or None,
         )
         with open_hub() as hub, hub.engine.begin() as connection:
-            _refuse_unreachable(values.get("url"), allow_http=hub.settings.allow_private_addresses)
+            refuse_unreachable(values.get("url"), allow_http=hub.settings.allow_private_addresses)
             made = create_integration(
                 connection,
                 hub.sealer,
@@ -179,17 +178,6 @@ async def _send_test(hub: Hub, project_id: str, integration_id: str) -> int:
     finally:
         await client.close()
         writer.close()
-
-
-def _refuse_unreachable(url: object, *, allow_http: bool) -> None:
-    """An address that no delivery could use is a wrong use of the command, rather than a failure of each delivery."""
-    if not isinstance(url, str):
-        return
-    try:
-        check_url(url, allow_http=allow_http)
-    except UnusableRequest as error:
-        plain = "" if allow_http else "; plain http needs BELLWIRE_ALLOW_PRIVATE_ADDRESSES=true, here and in the hub"
-        raise click.UsageError(f"--url: {error}{plain if url.lower().startswith('http:') else ''}") from error
 
 
 def _unknown(integration_id: str) -> str:
