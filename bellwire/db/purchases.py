@@ -19,12 +19,13 @@ from bellwire.model.purchases import Chain, Period
 
 ChainKey = tuple[str, str, str]
 """(app_id, environment, store_key)."""
+AppKey = tuple[str, str]
+"""(app_id, store_key): the environment is not known."""
 
 _decode_chain = msgspec.json.Decoder(Chain).decode
 _decode_items = msgspec.json.Decoder(tuple[BundleItem, ...]).decode
 _PERIOD_FIELDS = Period.__struct_fields__
 _PERIOD_TYPES = {kind.value: kind for kind in PeriodType}
-_ENVIRONMENTS = tuple(Environment)
 _ChainRow = Sequence[Any]
 _NONE: Mapping[ChainKey, int] = {}
 _CHAIN_COLUMNS = (chains.c.id, chains.c.customer_id, chains.c.store_key, chains.c.flags, chains.c.raw)
@@ -90,25 +91,14 @@ def load_chains_of(connection: sa.Connection, customer_ids: Collection[int]) -> 
     return _with_periods(connection, _OF_CUSTOMERS.fetch(connection, [(customer_id,) for customer_id in customer_ids]))
 
 
-def find_chain(connection: sa.Connection, app_id: str, store_key: str) -> Chain | None:
-    """The chain of an app under this store key, in whichever environment."""
-    older = (
-        sa.select(*_CHAIN_COLUMNS)
-        .join(chain_keys, chain_keys.c.chain_id == chains.c.id)
-        .where(
-            chain_keys.c.app_id == app_id,
-            chain_keys.c.environment.in_(_ENVIRONMENTS),
-            chain_keys.c.store_key == store_key,
-        )
-    )
-    direct = sa.select(*_CHAIN_COLUMNS).where(
-        chains.c.app_id == app_id,
-        chains.c.environment.in_(_ENVIRONMENTS),
-        chains.c.store_key == store_key,
-    )
-    rows = list(connection.execute(direct)) or list(connection.execute(older))
-    found = _with_periods(connection, rows)
-    return found[0] if found else None
+def find_chains(connection: sa.Connection, keys: Collection[AppKey]) -> dict[AppKey, Chain]:
+    """Chains of apps under these store keys, in whichever environment; a key that a chain has now comes before one that
+    another had."""
+    wanted = [(app_id, environment.value, store_key) for app_id, store_key in keys for environment in Environment]
+    chains_found = {chain.id: chain for chain in load_chains_by_key(connection, wanted)}
+    older = load_older_keys(connection, chains_found)
+    found = {(app_id, store_key): chains_found[chain_id] for (app_id, _, store_key), chain_id in older.items()}
+    return found | {(chain.app_id or "", chain.store_key): chain for chain in chains_found.values()}
 
 
 def load_due_chains(connection: sa.Connection, now_ms: int, limit: int) -> list[Chain]:

@@ -1,21 +1,18 @@
 """Telling a store that a purchase has reached its buyer, where it wants to know (spec: stores 3.7)."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 
-import sqlalchemy as sa
 import structlog
 from msgspec.structs import replace
 
 from bellwire.db.config import ConfigCache
-from bellwire.db.purchases import find_chain
 from bellwire.db.writer import Writer
+from bellwire.ingest.finder import ChainFinder
 from bellwire.ingest.lanes import Lanes
 from bellwire.ingest.units import Acknowledged, UnitRunner
 from bellwire.model.enums import ProductType, Store
 from bellwire.model.facts import Snapshot
 from bellwire.model.projects import App, Catalogue
-from bellwire.model.purchases import Chain
 from bellwire.stores.base import StoreAdapter, StoreError
 
 log = structlog.get_logger()
@@ -39,13 +36,13 @@ class Finisher:
     def __init__(
         self,
         *,
-        engine: sa.Engine,
+        finder: ChainFinder,
         writer: Writer,
         config: ConfigCache,
         adapters: Mapping[Store, StoreAdapter],
         runner: UnitRunner,
     ) -> None:
-        self._engine = engine
+        self._finder = finder
         self._writer = writer
         self._config = config
         self._adapters = adapters
@@ -72,7 +69,7 @@ class Finisher:
 
     async def _finish(self, work: _Work) -> None:
         app, snapshot = work
-        chain = await asyncio.to_thread(self._find, app.id, snapshot.store_key)
+        chain = await self._finder.find(app.id, snapshot.store_key)
         if chain is None or chain.observer_mode or chain.acknowledged:
             return
         kind = kind_of(snapshot, self._config.current().catalogue(app.project_id))
@@ -83,7 +80,3 @@ class Finisher:
             return
         key = (app.id, snapshot.environment.value, snapshot.store_key)
         await self._writer.write(self._runner.handle, Acknowledged(key=key))
-
-    def _find(self, app_id: str, store_key: str) -> Chain | None:
-        with self._engine.connect() as connection:
-            return find_chain(connection, app_id, store_key)

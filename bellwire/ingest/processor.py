@@ -18,9 +18,9 @@ from bellwire.db.inbox import (
     load_open,
     record_outcomes,
 )
-from bellwire.db.purchases import find_chain
 from bellwire.db.writer import Writer
 from bellwire.ingest.credentials import note_accepted, note_credentials
+from bellwire.ingest.finder import ChainFinder
 from bellwire.ingest.finisher import Finisher
 from bellwire.ingest.lanes import Lanes
 from bellwire.ingest.units import Applied, ApplyFacts, UnitRunner
@@ -89,8 +89,9 @@ class Processor:
         self._wall = wall
         self._running = False
         self._held: set[int] = set()
+        self.finder = ChainFinder(engine)
         self._lanes: Lanes[_Work] = Lanes(self._do, at_once=AT_ONCE)
-        self._finisher = Finisher(engine=engine, writer=writer, config=config, adapters=adapters, runner=runner)
+        self._finisher = Finisher(finder=self.finder, writer=writer, config=config, adapters=adapters, runner=runner)
 
     # ---- running
 
@@ -215,9 +216,9 @@ class Processor:
         adapter = self._adapters[work.app.store]
         wanted: dict[str, Chain | None] = {}
         for key in notification.store_keys:
-            wanted[key] = await self._known(work.app, key)
+            wanted[key] = await self.finder.find(work.app.id, key)
         for snapshot in embedded:
-            chain = await self._known(work.app, snapshot.store_key)
+            chain = await self.finder.find(work.app.id, snapshot.store_key)
             if chain is None and not work.app.track_new_purchases:
                 continue
             if reveals_a_gap(chain, snapshot):
@@ -238,13 +239,6 @@ class Processor:
             raise
         await note_accepted(self._writer, work.app, self._wall.now_ms())
         return embedded + pulled, True
-
-    async def _known(self, app: App, store_key: str) -> Chain | None:
-        return await asyncio.to_thread(self._find, app.id, store_key)
-
-    def _find(self, app_id: str, store_key: str) -> Chain | None:
-        with self._engine.connect() as connection:
-            return find_chain(connection, app_id, store_key)
 
     async def _apply(self, unit: ApplyFacts) -> Applied:
         result = await self._writer.write(self._runner.handle, unit)

@@ -8,7 +8,7 @@ import structlog
 
 from bellwire.db.apps import load_health, note_recovered
 from bellwire.db.config import ConfigCache
-from bellwire.db.purchases import find_chain, schedule_checks
+from bellwire.db.purchases import schedule_checks
 from bellwire.db.writer import Writer
 from bellwire.ingest.credentials import note_credentials
 from bellwire.ingest.service import Ingest
@@ -16,7 +16,6 @@ from bellwire.ingest.timers import Timers
 from bellwire.kit.clock import Clock
 from bellwire.model.enums import CredentialStatus, Store
 from bellwire.model.projects import DAY_MS, App
-from bellwire.model.purchases import Chain
 from bellwire.stores.base import (
     CredentialError,
     PurchaseGone,
@@ -103,7 +102,7 @@ class Recovery:
         return count
 
     async def _refresh(self, app: App, store_key: str, hints: Mapping[str, str]) -> None:
-        chain = await asyncio.to_thread(self._find, app.id, store_key)
+        chain = await self._ingest.processor.finder.find(app.id, store_key)
         if chain is None and not app.track_new_purchases:
             return
         try:
@@ -111,10 +110,6 @@ class Recovery:
         except (PurchaseGone, PurchaseNotFound):
             return
         await self._timers.apply_pulled(app, snapshots, create=app.track_new_purchases)
-
-    def _find(self, app_id: str, store_key: str) -> Chain | None:
-        with self._engine.connect() as connection:
-            return find_chain(connection, app_id, store_key)
 
     def _recovered_until(self, app: App) -> int | None:
         with self._engine.connect() as connection:
