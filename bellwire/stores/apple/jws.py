@@ -21,6 +21,8 @@ from bellwire.stores.apple.chains import Chains
 
 _ES256 = ECDSA(SHA256())
 _SIGNATURE_BYTES = 64
+_REMEMBERED_HEADERS = 64
+_decode_payload = msgspec.json.Decoder(dict[str, Any]).decode
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 
 
@@ -33,12 +35,9 @@ class _Header(msgspec.Struct, frozen=True):
     b64: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-class _Dates(msgspec.Struct, frozen=True, rename="camel"):
-    signed_date: int | None = None
-    receipt_creation_date: int | None = None
-
-
 class _Parts(NamedTuple):
+    """Header and payload still base64url."""
+
     signed: bytes
     header: bytes
     payload: bytes
@@ -53,6 +52,7 @@ class Verifier(SignedDataVerifier):
             raise ValueError("nobody signs for this environment")
         super().__init__(list(chains.roots), False, environment, bundle_id, app_apple_id)
         self._chains = chains
+        self._headers: dict[bytes, _Header] = {}
 
     # typing.override needs Python 3.12.
     # pyrefly: ignore[missing-override-decorator]
@@ -60,15 +60,15 @@ class Verifier(SignedDataVerifier):
         """The payload of a JWS that Apple signed. Raises VerificationException."""
         try:
             parts = _split(signed_obj)
-            header = msgspec.json.decode(parts.header, type=_Header)
-            dates = msgspec.json.decode(parts.payload, type=_Dates)
-            payload = msgspec.json.decode(parts.payload, type=dict[str, Any])
+            header = self._header(parts.header)
+            payload = _decode_payload(_strict(parts.payload))
+            effective_s = _effective_s(payload)
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise VerificationException(VerificationStatus.VERIFICATION_FAILURE) from error
         plain = header.crit is msgspec.UNSET and header.b64 is msgspec.UNSET
         if header.alg != "ES256" or not plain or len(parts.signature) != _SIGNATURE_BYTES:
             raise VerificationException(VerificationStatus.VERIFICATION_FAILURE)
-        key = self._chains.public_key(header.x5c, _effective_s(dates))
+        key = self._chains.public_key(header.x5c, effective_s)
         half = _SIGNATURE_BYTES // 2
         r, s = (int.from_bytes(part, "big") for part in (parts.signature[:half], parts.signature[half:]))
         try:
@@ -77,11 +77,27 @@ class Verifier(SignedDataVerifier):
             raise VerificationException(VerificationStatus.VERIFICATION_FAILURE) from error
         return payload
 
+    def _header(self, segment: bytes) -> _Header:
+        """A header taken apart. All that one certificate signs has the same, several kilobytes long."""
+        header = self._headers.get(segment)
+        if header is None:
+            header = msgspec.json.decode(_strict(segment), type=_Header)
+            if len(self._headers) >= _REMEMBERED_HEADERS:
+                self._headers.clear()
+            self._headers[segment] = header
+        return header
 
-def _effective_s(dates: _Dates) -> int | None:
-    """Unix seconds for which the chain must be valid: those of the payload; None = now."""
-    date = dates.signed_date if dates.signed_date is not None else dates.receipt_creation_date
-    return None if date is None else date // 1000
+
+def _effective_s(payload: dict[str, Any]) -> int | None:
+    """Unix seconds for which the chain must be valid: those of the payload; None = now. Raises ValueError."""
+    date = payload.get("signedDate")
+    if date is None:
+        date = payload.get("receiptCreationDate")
+    if date is None:
+        return None
+    if type(date) is not int:
+        raise ValueError("the payload's date is no whole number")
+    return date // 1000
 
 
 def _split(token: str) -> _Parts:
@@ -89,7 +105,7 @@ def _split(token: str) -> _Parts:
     header, dot, payload = signed.partition(b".")
     if not dot or b"." in payload:
         raise ValueError("not three parts")
-    return _Parts(signed, _strict(header), _strict(payload), _strict(signature))
+    return _Parts(signed, header, payload, _strict(signature))
 
 
 def _strict(part: bytes) -> bytes:
