@@ -11,6 +11,7 @@ import structlog
 from bellwire.db.config import ConfigCache
 from bellwire.db.engine import open_engine, reader
 from bellwire.db.migrate import upgrade
+from bellwire.db.partitions import prepare
 from bellwire.db.secrets import Sealer
 from bellwire.db.writer import Writer
 from bellwire.delivery.alerts.service import Alerts
@@ -60,6 +61,8 @@ class Hub:
         self.sealer = Sealer.open_or_create(settings.data_dir, settings.secret_key)
         self.engine: sa.Engine = open_engine(settings.resolved_database_url())
         upgrade(self.engine)
+        with contextlib.suppress(sa.exc.OperationalError):  # somebody is at the table; rows find a place without it
+            prepare(self.engine, self.wall.now_ms())
         self.read_engine = reader(self.engine)
         self.config = ConfigCache(self.engine, self.sealer)
         self.config.current()  # opens every secret: with another sealing key no work could be done

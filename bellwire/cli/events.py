@@ -1,7 +1,6 @@
 """`bellwire events`: watching events go by."""
 
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 import click
@@ -9,7 +8,7 @@ import msgspec
 
 from bellwire.cli.console import choose_project, open_hub, project_option, reading
 from bellwire.cli.fields import EventTypeName
-from bellwire.db.tail import TailEvent, events_after, latest_events, latest_seq
+from bellwire.db.tail import TailEvent, events_after, latest_events, start_tail
 from bellwire.model.enums import EventType
 
 _POLL_S = 0.5
@@ -43,28 +42,22 @@ def tail(lines: int, types: tuple[EventType, ...], follow: bool, project_id: str
     with open_hub() as hub:
         with reading(hub) as connection:
             project_id = choose_project(connection, project_id)
-            seq = latest_seq(connection)
+            cursor = start_tail(connection, project_id)
             history = latest_events(connection, project_id, types=types, limit=lines)
         if not history and lines:
             click.echo("No events yet." + (" New ones show here; Ctrl-C ends." if follow else ""), err=True)
-        seq = _write_all(history, write, seq)
+        for one in history:
+            write(one)
         try:
             while follow:
                 with reading(hub) as connection:
-                    news = events_after(connection, project_id, seq, types=types)
-                seq = _write_all(news, write, seq)
+                    news, cursor = events_after(connection, project_id, cursor, types=types)
+                for one in news:
+                    write(one)
                 if not news:
                     time.sleep(_POLL_S)
         except KeyboardInterrupt:
             raise click.exceptions.Exit(0) from None
-
-
-def _write_all(found: list[TailEvent], write: Callable[[TailEvent], None], seq: int) -> int:
-    """Print events; returns the number to go on after."""
-    for one in found:
-        write(one)
-        seq = max(seq, one.seq)
-    return seq
 
 
 def _write_json(one: TailEvent) -> None:

@@ -1,4 +1,8 @@
-"""The attempt log: one row for every request that was sent, or skipped on purpose; never changed afterwards."""
+"""The attempt log: one row for every request that was sent, or skipped on purpose; never changed afterwards.
+
+Ids sort by the time at which a row was written down, nearly: where several processes write, one that commits a moment
+later can have a lower id than one that is there already.
+"""
 
 from collections.abc import Sequence
 
@@ -7,6 +11,7 @@ import sqlalchemy as sa
 
 from bellwire.db.bulk import BulkInsert
 from bellwire.db.tables import attempts
+from bellwire.kit.ids import new_row_id
 
 NO_EVENT_SEQ = 0
 """`event_seq` of attempts whose event is not kept (TEST)."""
@@ -57,22 +62,23 @@ class LastAutomatic(msgspec.Struct, frozen=True, kw_only=True):
     next_attempt_at_ms: int | None
 
 
-_APPEND = sa.insert(attempts)
-_APPEND_MANY = BulkInsert(attempts, AttemptRecord.__struct_fields__)
-_LAST_ID = sa.select(sa.func.max(attempts.c.id))
+_APPEND = BulkInsert(attempts, ("id", *AttemptRecord.__struct_fields__))
 
 
 def append_attempts(connection: sa.Connection, records: Sequence[AttemptRecord]) -> int | None:
-    """Append; returns the highest id that is now there (of these records, while no other process writes)."""
+    """Append; returns the highest of their ids."""
     if not records:
         return None
-    _APPEND_MANY.run(connection, [msgspec.structs.astuple(record) for record in records])
-    return connection.execute(_LAST_ID).scalar_one()
+    rows = [(new_row_id(), *msgspec.structs.astuple(record)) for record in records]
+    _APPEND.run(connection, rows)
+    return rows[-1][0]
 
 
 def append_attempt(connection: sa.Connection, record: AttemptRecord) -> int:
     """Append one; returns its id."""
-    return connection.execute(_APPEND.returning(attempts.c.id), msgspec.structs.asdict(record)).scalar_one()
+    attempt_id = new_row_id()
+    _APPEND.run(connection, [(attempt_id, *msgspec.structs.astuple(record))])
+    return attempt_id
 
 
 def load_last_automatic(connection: sa.Connection, integration_id: str, event_seq: int) -> LastAutomatic | None:

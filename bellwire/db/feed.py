@@ -11,9 +11,14 @@ import sqlalchemy as sa
 
 from bellwire.db.feed_rows import FeedFilters, FeedRow, FeedStatus, admitted, to_row, tried, with_outbox
 from bellwire.db.tables import app_user_ids, attempts, events, integrations
+from bellwire.kit.ids import row_id_span
 
 SCAN_ROWS = 20_000
 """Attempts that one filtered page looks at: tens of milliseconds."""
+_OVERLAP = row_id_span(10_000)
+"""How much lower the id of an attempt that commits later can be: no transaction takes nearly as long."""
+_OVERLAP_ROWS = 2_000
+"""Of a busier log the oldest of these ten seconds are not looked at again."""
 CUSTOMER_EVENTS = 1_000
 """Events of one customer that the customer filter looks at, newest first."""
 
@@ -25,6 +30,22 @@ class FeedPage(msgspec.Struct, frozen=True, kw_only=True):
     older_than: int | None
     searched_to_ms: int | None = None
     """Set when the search stopped at its bound before the page was full: start of the last attempt looked at."""
+
+
+class FeedCursor(msgspec.Struct, frozen=True):
+    """How far a live reader is: the newest attempt looked at, and which ones were looked at in the time before it.
+
+    Where several processes write, an attempt that commits a moment later can have a lower id: each look goes back by
+    that moment, and `seen` tells what is new. A reader who comes back with the newest id alone gets some rows again.
+    """
+
+    newest: int
+    seen: frozenset[int] = frozenset()
+
+    @classmethod
+    def at(cls, attempt_id: int) -> "FeedCursor":
+        """Of somebody who has seen this one."""
+        return cls(attempt_id, frozenset([attempt_id]))
 
 
 def latest_attempt_id(connection: sa.Connection, project_id: str) -> int:
@@ -61,20 +82,29 @@ def load_page(
 
 
 def load_changes(
-    connection: sa.Connection, project_id: str, filters: FeedFilters, *, after: int, limit: int = 200
-) -> tuple[list[FeedRow], int]:
-    """Deliveries tried since attempt `after`, newest first and each once, and the newest attempt id looked at.
+    connection: sa.Connection, project_id: str, filters: FeedFilters, *, after: FeedCursor, limit: int = 200
+) -> tuple[list[FeedRow], FeedCursor]:
+    """Deliveries tried since the last look, newest first and each once, and what is to be handed in next time.
 
     The status filter is left to the caller: a row that no longer has the status must still be updated where it shows.
     With more than `limit` attempts the older ones are left out.
     """
-    scope = [attempts.c.project_id == project_id, attempts.c.id > after]
-    query = tried().where(*scope).order_by(attempts.c.id.desc()).limit(limit)
+    recent = (
+        sa.select(attempts.c.id)
+        .where(attempts.c.project_id == project_id, attempts.c.id > after.newest - _OVERLAP)
+        .order_by(attempts.c.id.desc())
+        .limit(_OVERLAP_ROWS)
+    )
+    ids = list(connection.execute(recent).scalars())
+    fresh = [attempt_id for attempt_id in ids if attempt_id not in after.seen][:limit]
+    newest = max(after.newest, ids[0]) if ids else after.newest
+    cursor = FeedCursor(newest, frozenset([attempt_id for attempt_id in ids if attempt_id > newest - _OVERLAP]))
+    if not fresh:
+        return [], cursor
+    query = tried().where(attempts.c.id.in_(fresh), attempts.c.project_id == project_id).order_by(attempts.c.id.desc())
     seen: set[tuple[str, str]] = set()
     latest = []
-    cursor = after
     for row in map(to_row, connection.execute(query)):
-        cursor = max(cursor, row.attempt_id or 0)
         if (row.integration_id, row.event_id) not in seen:
             seen.add((row.integration_id, row.event_id))
             latest.append(row)

@@ -445,7 +445,7 @@ outbox = Table(
 attempts = Table(
     "attempts",
     metadata,
-    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("id", Serial, primary_key=True, autoincrement=False),  # kit.ids.new_row_id: sorts by time
     Column("project_id", Text, nullable=False),
     Column("integration_id", Text, nullable=False),
     Column("event_seq", BigInteger, nullable=False),
@@ -474,5 +474,5 @@ attempts = Table(
     Index("ix_attempts_integration", "integration_id", "id"),
     Index("ix_attempts_event", "event_seq", "integration_id", "id"),
     Index("ix_attempts_project", "project_id", "id"),
-    sqlite_autoincrement=True,
+    postgresql_partition_by="RANGE (id)",  # see db.partitions
 )

@@ -20,6 +20,18 @@ class TailEvent(msgspec.Struct, frozen=True, kw_only=True):
     payload: bytes
 
 
+class TailCursor(msgspec.Struct, frozen=True):
+    """How far a reader is: the highest number looked at, and which ones of the project were there below it.
+
+    Where several processes write, an event that commits a moment later can have a lower number.
+    """
+
+    newest: int
+    seen: frozenset[int]
+
+
+_OVERLAP = 2_000
+"""Numbers that can be drawn while one transaction is on its way."""
 _COLUMNS = [events.c[name] for name in TailEvent.__struct_fields__]
 
 
@@ -32,18 +44,27 @@ def latest_events(
     return [msgspec.convert(row, TailEvent, from_attributes=True) for row in reversed(rows)]
 
 
+def start_tail(connection: sa.Connection, project_id: str) -> TailCursor:
+    """Of somebody who has seen all events that there are."""
+    newest = connection.execute(sa.select(sa.func.max(events.c.seq))).scalar_one() or 0
+    ours = sa.select(events.c.seq).where(events.c.project_id == project_id, events.c.seq > newest - _OVERLAP)
+    return TailCursor(newest, frozenset(connection.execute(ours).scalars()))
+
+
 def events_after(
-    connection: sa.Connection, project_id: str, seq: int, *, types: Sequence[EventType] = (), limit: int = 500
-) -> list[TailEvent]:
-    """Up to `limit` events after `seq`, oldest first."""
-    wanted = sa.and_(_wanted(project_id, types), events.c.seq > seq)
-    rows = connection.execute(sa.select(*_COLUMNS).where(wanted).order_by(events.c.seq).limit(limit))
-    return [msgspec.convert(row, TailEvent, from_attributes=True) for row in rows]
-
-
-def latest_seq(connection: sa.Connection) -> int:
-    """The number of the last event of all projects; 0 when there is none."""
-    return connection.execute(sa.select(sa.func.max(events.c.seq))).scalar_one() or 0
+    connection: sa.Connection, project_id: str, after: TailCursor, *, types: Sequence[EventType] = (), limit: int = 500
+) -> tuple[list[TailEvent], TailCursor]:
+    """Up to `limit` events that were not there before, oldest first, and what is to be handed in next time."""
+    ours = sa.select(events.c.seq).where(events.c.project_id == project_id, events.c.seq > after.newest - _OVERLAP)
+    ours = ours.order_by(events.c.seq).limit(_OVERLAP + limit)
+    fresh = [seq for seq in connection.execute(ours).scalars() if seq not in after.seen][:limit]
+    if not fresh:
+        return [], after
+    newest = max(after.newest, fresh[-1])
+    seen = frozenset([seq for seq in (*after.seen, *fresh) if seq > newest - _OVERLAP])
+    wanted = sa.and_(_wanted(project_id, types), events.c.seq.in_(fresh))
+    rows = connection.execute(sa.select(*_COLUMNS).where(wanted).order_by(events.c.seq))
+    return [msgspec.convert(row, TailEvent, from_attributes=True) for row in rows], TailCursor(newest, seen)
 
 
 def load_attempt(connection: sa.Connection, project_id: str, attempt_id: int) -> AttemptRecord | None:

@@ -6,6 +6,8 @@ import time
 
 _EPOCH_MS = 1_704_067_200_000  # 2024-01-01
 _ROW_ID_DIGITS = 19
+_COUNT_BITS = 22
+"""Of process and counter, below the milliseconds."""
 
 
 class RowIds:
@@ -42,6 +44,21 @@ _ROW_IDS = RowIds()
 def new_row_id() -> int:
     """The next row id of this process."""
     return _ROW_IDS.next()
+
+
+def row_id_at(at_ms: int) -> int:
+    """The lowest row id of a moment: what was made before it has a lower one. 0 for moments before the ids began."""
+    return max(0, at_ms - _EPOCH_MS) << _COUNT_BITS
+
+
+def row_id_span(duration_ms: int) -> int:
+    """By how much row ids grow in that time."""
+    return duration_ms << _COUNT_BITS
+
+
+def row_id_ms(row_id: int) -> int:
+    """When a row id was made."""
+    return (row_id >> _COUNT_BITS) + _EPOCH_MS
 
 
 def read_row_id(text: str) -> int | None:

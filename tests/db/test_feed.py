@@ -9,12 +9,13 @@ import sqlalchemy as sa
 from bellwire.db import feed
 from bellwire.db.attempts import NO_EVENT_SEQ, AttemptRecord, append_attempt
 from bellwire.db.deliveries import load_attempt, load_attempt_lines, load_deliveries_of_event, load_delivery
-from bellwire.db.feed import latest_attempt_id, load_changes, load_page
+from bellwire.db.feed import FeedCursor, latest_attempt_id, load_changes, load_page
 from bellwire.db.feed_queue import load_queued
 from bellwire.db.feed_rows import FeedFilters, FeedStatus
 from bellwire.db.health import load_integration_health
 from bellwire.db.projects import create_project
-from bellwire.db.tables import app_user_ids, customers, events, integrations, outbox
+from bellwire.db.tables import app_user_ids, attempts, customers, events, integrations, outbox
+from bellwire.kit.ids import new_row_id
 
 NOW = 1_790_000_000_000
 ALL = FeedFilters()
@@ -203,7 +204,7 @@ def test_another_project_sees_nothing_of_it_by_any_filter(log: Log) -> None:
     ):
         assert log.page(filters).rows == []
         with log.engine.connect() as connection:
-            assert load_changes(connection, log.project, filters, after=0) == ([], 0)
+            assert load_changes(connection, log.project, filters, after=FeedCursor(0)) == ([], FeedCursor(0))
             assert load_queued(connection, log.project, filters, now_ms=NOW, queued_before_ms=NOW) == []
     with log.engine.connect() as connection:
         assert load_delivery(connection, log.project, lane, f"E{seq}") is None
@@ -247,12 +248,32 @@ def test_changes_come_once_each_newest_first_and_move_the_cursor(log: Log) -> No
     log.attempt(second)
     newest = log.attempt(first, attempt=2)
     with log.engine.connect() as connection:
-        rows, cursor = load_changes(connection, log.project, ALL, after=start)
+        rows, cursor = load_changes(connection, log.project, ALL, after=FeedCursor.at(start))
         assert [(row.event_seq, row.attempt) for row in rows] == [(first, 2), (second, 1)]
-        assert cursor == newest == latest_attempt_id(connection, log.project)
+        assert cursor.newest == newest == latest_attempt_id(connection, log.project)
         assert load_changes(connection, log.project, ALL, after=cursor) == ([], cursor)
-        filtered, cursor = load_changes(connection, log.project, FeedFilters(event_type="TRANSFER"), after=0)
-        assert (filtered, cursor) == ([], newest)
+        filtered, cursor = load_changes(
+            connection, log.project, FeedFilters(event_type="TRANSFER"), after=FeedCursor(0)
+        )
+        assert (filtered, cursor.newest) == ([], newest)
+
+
+def test_attempt_that_commits_later_with_a_lower_id_is_not_missed(log: Log) -> None:
+    """Two processes: the one that drew its ids first commits last."""
+    first, slow = log.event(), log.event()
+    start = log.attempt(first)
+    slow_id = new_row_id()
+    quick_id = log.attempt(first, attempt=2)
+    with log.engine.connect() as connection:
+        rows, cursor = load_changes(connection, log.project, ALL, after=FeedCursor.at(start))
+        assert ([row.attempt_id for row in rows], cursor.newest) == ([quick_id], quick_id)
+    committed_id = log.attempt(slow)
+    with log.engine.begin() as connection:
+        connection.execute(sa.update(attempts).where(attempts.c.id == committed_id).values(id=slow_id))
+    with log.engine.connect() as connection:
+        rows, cursor = load_changes(connection, log.project, ALL, after=cursor)
+        assert ([row.attempt_id for row in rows], cursor.newest) == ([slow_id], quick_id)
+        assert load_changes(connection, log.project, ALL, after=cursor) == ([], cursor)
 
 
 def test_waiting_deliveries_are_shown_until_their_first_attempt(log: Log) -> None:
@@ -385,7 +406,7 @@ def test_reads_walk_an_index_and_never_the_log(log: Log) -> None:
     for filters in (ALL, FeedFilters(integration_id=log.lane), FeedFilters(customer="ada", event_type="RENEWAL")):
         log.page(filters)
         with log.engine.connect() as connection:
-            load_changes(connection, log.project, filters, after=3)
+            load_changes(connection, log.project, filters, after=FeedCursor.at(3))
             load_queued(connection, log.project, filters, now_ms=NOW, queued_before_ms=NOW)
     walked = [plan for plan in plans if plan.startswith("SCAN") and not plan.startswith("SCAN CONSTANT ROW")]
     assert plans

@@ -10,6 +10,7 @@ from alembic import command
 
 from bellwire.db import migrate
 from bellwire.db.engine import open_engine
+from bellwire.db.partitions import PARTITIONED
 from bellwire.db.tables import metadata
 from tests.support.postgres import PostgresServer
 
@@ -104,4 +105,9 @@ _POSTGRES_QUERIES = (
 def _postgres_schema(engine: sa.Engine) -> set[tuple[str, str]]:
     with engine.connect() as connection:
         rows = [row for query in _POSTGRES_QUERIES for row in connection.execute(sa.text(query))]
-    return {(name, text) for name, text in rows if not name.startswith("alembic_version")}
+    return {(name, text) for name, text in rows if not name.startswith("alembic_version") and not _in_partition(name)}
+
+
+def _in_partition(name: str) -> bool:
+    """Partitions are made by migrations and while the hub runs; `create_all` knows only the table they belong to."""
+    return any(f"{ranges.table}_{piece}" in name for ranges in PARTITIONED for piece in ("default", "p2"))

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from bellwire.db.attempts import AttemptRecord, append_attempt
 from bellwire.db.projects import create_project
 from bellwire.db.tables import events
-from bellwire.db.tail import events_after, latest_events, latest_seq, load_attempt
+from bellwire.db.tail import TailCursor, events_after, latest_events, load_attempt, start_tail
 from bellwire.model.enums import EventType
 
 NOW = 1_700_000_000_000
@@ -43,7 +43,7 @@ def commit(connection: sa.Connection, project_id: str, kind: EventType, event_id
 
 def test_events_of_a_project_in_order(connection: sa.Connection, project_id: str) -> None:
     other = create_project(connection, name="Theirs", now_ms=NOW).id
-    assert latest_seq(connection) == 0
+    assert start_tail(connection, project_id) == TailCursor(0, frozenset())
     for number in range(5):
         commit(connection, project_id, EventType.RENEWAL, f"r{number}")
         commit(connection, other, EventType.RENEWAL, f"t{number}")
@@ -53,11 +53,34 @@ def test_events_of_a_project_in_order(connection: sa.Connection, project_id: str
     assert [one.payload for one in last] == [b"r3", b"r4", b"e"]
     renewals = latest_events(connection, project_id, types=[EventType.RENEWAL], limit=2)
     assert [one.payload for one in renewals] == [b"r3", b"r4"]
-    assert [one.payload for one in events_after(connection, project_id, last[0].seq)] == [b"r4", b"e"]
-    assert [one.payload for one in events_after(connection, project_id, 0, limit=2)] == [b"r0", b"r1"]
-    expirations = events_after(connection, project_id, 0, types=[EventType.EXPIRATION])
+    start = TailCursor(0, frozenset())
+    news, cursor = events_after(connection, project_id, start, limit=2)
+    assert [one.payload for one in news] == [b"r0", b"r1"]
+    news, cursor = events_after(connection, project_id, cursor)
+    assert [one.payload for one in news] == [b"r2", b"r3", b"r4", b"e"]
+    assert events_after(connection, project_id, cursor) == ([], cursor)
+    assert cursor == start_tail(connection, project_id)
+    expirations, _ = events_after(connection, project_id, start, types=[EventType.EXPIRATION])
     assert [one.payload for one in expirations] == [b"e"]
-    assert events_after(connection, project_id, latest_seq(connection)) == []
+
+
+def test_event_that_commits_later_with_a_lower_number_is_not_missed(engine: sa.Engine) -> None:
+    """Two processes on PostgreSQL: the one that drew its number first commits last. On SQLite writers take turns."""
+    if engine.dialect.name == "sqlite":
+        pytest.skip("one writer at a time")
+    with engine.begin() as setup:
+        project_id = create_project(setup, name="Ours", now_ms=NOW).id
+    with engine.connect() as slow, engine.connect() as quick, engine.connect() as reading:
+        commit(slow, project_id, EventType.RENEWAL, "slow")
+        commit(quick, project_id, EventType.RENEWAL, "quick")
+        quick.commit()
+        news, cursor = events_after(reading, project_id, start_tail(slow, "projnone"))
+        assert [one.payload for one in news] == [b"quick"]
+        reading.rollback()
+        slow.commit()
+        news, cursor = events_after(reading, project_id, cursor)
+        assert [one.payload for one in news] == [b"slow"]
+        assert events_after(reading, project_id, cursor) == ([], cursor)
 
 
 def test_attempt_of_a_project(connection: sa.Connection, project_id: str) -> None:

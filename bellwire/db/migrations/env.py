@@ -4,6 +4,7 @@ import sqlalchemy as sa
 from alembic import context
 
 from bellwire.db.engine import open_engine
+from bellwire.db.partitions import is_partition
 from bellwire.db.tables import metadata
 from bellwire.settings import load_settings
 
@@ -14,11 +15,17 @@ def _default_differs(*arguments: object) -> bool | None:
     return False if inspected == "('')" and rendered == "" else None
 
 
+def _is_ours(name: str | None, kind: str, _parents: object) -> bool:
+    """Partitions are made while the hub runs; `tables.py` knows the table that they are pieces of."""
+    return kind != "table" or name is None or not is_partition(name)
+
+
 def _run(connection: sa.Connection) -> None:
     context.configure(
         connection=connection,
         target_metadata=metadata,
         compare_server_default=_default_differs,
+        include_name=_is_ours,
         transactional_ddl=True,  # SQLite too: a migration that fails leaves nothing behind
     )
     with context.begin_transaction():

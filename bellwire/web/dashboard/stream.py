@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from bellwire.db.engine import reader
-from bellwire.db.feed import latest_attempt_id, load_changes
+from bellwire.db.feed import FeedCursor, latest_attempt_id, load_changes
 from bellwire.db.feed_queue import load_queued
 from bellwire.db.feed_rows import FeedFilters, FeedStatus
 from bellwire.kit.ids import read_row_id
@@ -71,21 +71,21 @@ async def _counted(caller: Caller, open_streams: Counter[str]) -> AsyncIterator[
 
 async def _messages(caller: Caller) -> AsyncIterator[str]:
     filters = read_filters(caller.request.query_params)
-    cursor = await asyncio.to_thread(_start, caller)
+    cursor = FeedCursor.at(await asyncio.to_thread(_start, caller))
     wake = caller.services.delivery.subscribe()
     shown_queued: set[str] = set()
     loop = asyncio.get_running_loop()
     spoke_at = loop.time()
     looks = 0
     try:
-        yield f"retry: 2000\nid: {cursor}\n\n"
+        yield f"retry: 2000\nid: {cursor.newest}\n\n"
         while True:
             looks += 1
             if looks % LOOKS_PER_SESSION_CHECK == 0 and await identify(caller.request, caller.services) is None:
                 return
             text, cursor, shown_queued = await asyncio.to_thread(_look, caller, filters, cursor, shown_queued)
             if text:
-                yield _message("rows", text, cursor)
+                yield _message("rows", text, cursor.newest)
                 spoke_at = loop.time()
                 await asyncio.sleep(MIN_PAUSE_S)
             elif loop.time() - spoke_at >= HEARTBEAT_S:
@@ -119,7 +119,9 @@ def _start(caller: Caller) -> int:
         return latest_attempt_id(connection, caller.project().id)
 
 
-def _look(caller: Caller, filters: FeedFilters, cursor: int, shown_queued: set[str]) -> tuple[str, int, set[str]]:
+def _look(
+    caller: Caller, filters: FeedFilters, cursor: FeedCursor, shown_queued: set[str]
+) -> tuple[str, FeedCursor, set[str]]:
     """Rows that changed since `cursor` as HTML, the new cursor, and the waiting deliveries shown by now."""
     project = caller.project()
     now_ms = caller.now_ms

@@ -26,6 +26,7 @@ from bellwire.db.writer import Writer
 from bellwire.delivery.service import DeliveryRefused
 from bellwire.destinations.base import Secret
 from bellwire.kit.clock import Clock, SystemClock
+from bellwire.kit.ids import new_row_id
 from bellwire.model.enums import CredentialStatus, Store
 from bellwire.settings import Settings
 from bellwire.web.dashboard.ports import FeedDelivery
@@ -250,9 +251,10 @@ class Hub:
     ) -> int:
         """Record an attempt as delivery would, and wake the streams."""
         with self.engine.begin() as connection:
-            attempt_id: int = connection.execute(
-                sa.insert(attempts)
-                .values(
+            attempt_id = new_row_id()
+            connection.execute(
+                sa.insert(attempts).values(
+                    id=attempt_id,
                     project_id=event.project_id,
                     integration_id=integration_id,
                     event_seq=event.seq,
@@ -281,8 +283,7 @@ class Hub:
                     response_body=answer,
                     response_truncated=False,
                 )
-                .returning(attempts.c.id)
-            ).scalar_one()
+            )
         if wake:
             self.delivery.wake(attempt_id)
         return attempt_id
