@@ -105,17 +105,11 @@ _FINISH = Bulk(
 )
 """Delivered or skipped: the row leaves."""
 
-_RESCHEDULE = (
-    sa.update(outbox)
-    .where(*_OURS)
-    .values(
-        state=sa.bindparam("new_state"),
-        due_at_ms=sa.func.coalesce(sa.bindparam("new_due", type_=sa.BigInteger), outbox.c.due_at_ms),
-        attempt=outbox.c.attempt + 1,
-        manual=False,
-        late=True,
-        **_FREE,
-    )
+_RESCHEDULE = Bulk(
+    "UPDATE outbox SET state = given.column3, due_at_ms = coalesce(given.column4, due_at_ms), attempt = attempt + 1,"
+    " manual = false, late = true, lease = NULL, lease_until_ms = NULL"
+    " FROM {rows} WHERE outbox.id = given.column1 AND outbox.lease = given.column2",
+    (sa.BigInteger(), sa.BigInteger(), sa.Integer(), sa.BigInteger()),
 )
 """An automatic attempt failed: due again, or parked."""
 
@@ -131,19 +125,22 @@ _RESUME = (
 )
 """An attempt asked for by hand failed: back to what was planned before."""
 
-_RELEASE = sa.update(outbox).where(*_OURS).values(state=State.DUE.value, **_FREE)
+_RELEASE = Bulk(
+    f"UPDATE outbox SET state = {State.DUE.value}, lease = NULL, lease_until_ms = NULL"  # noqa: S608  # our own number
+    " FROM {rows} WHERE outbox.id = given.column1 AND outbox.lease = given.column2",
+    (sa.BigInteger(), sa.BigInteger()),
+)
 """Not attempted after all: due again as it was."""
 
 
 def finish(connection: sa.Connection, rows: Sequence[Held]) -> None:
     """Take rows out for good."""
-    _FINISH.run(connection, [(row.id, row.fence) for row in rows])
+    _FINISH.run(connection, [_key(row) for row in rows])
 
 
 def reschedule(connection: sa.Connection, rows: Sequence[Later]) -> None:
     """Count an automatic attempt that failed, and wait for the next or park."""
-    if rows:
-        connection.execute(_RESCHEDULE, [_named(row.held) | _planned(row.due_at_ms) for row in rows])
+    _RESCHEDULE.run(connection, [(*_key(row.held), _state_at(row.due_at_ms), row.due_at_ms) for row in rows])
 
 
 def resume(
@@ -159,14 +156,14 @@ def resume(
         return None, False
     parked = last is not None and last.next_attempt_at_ms is None
     due_at_ms = now_ms if last is None else last.next_attempt_at_ms
-    connection.execute(_RESUME, _named(held) | _planned(due_at_ms))
+    new = {"new_state": _state_at(due_at_ms), "new_due": due_at_ms}
+    connection.execute(_RESUME, {"row_id": held.id, "fence": held.fence} | new)
     return due_at_ms, parked
 
 
 def release(connection: sa.Connection, rows: Sequence[Held]) -> None:
     """Give rows back that were not attempted (the hub stops, or their turn came too late)."""
-    if rows:
-        connection.execute(_RELEASE, [_named(row) for row in rows])
+    _RELEASE.run(connection, [_key(row) for row in rows])
 
 
 def release_expired(connection: sa.Connection, *, now_ms: int | None) -> int:
@@ -231,9 +228,9 @@ def requeue(
     return connection.execute(statement).scalar_one_or_none()
 
 
-def _named(held: Held) -> dict[str, object]:
-    return {"row_id": held.id, "fence": held.fence}
+def _key(held: Held) -> tuple[int, int]:
+    return held.id, held.fence
 
 
-def _planned(due_at_ms: int | None) -> dict[str, object]:
-    return {"new_state": (State.PARKED if due_at_ms is None else State.DUE).value, "new_due": due_at_ms}
+def _state_at(due_at_ms: int | None) -> int:
+    return (State.PARKED if due_at_ms is None else State.DUE).value

@@ -1,12 +1,17 @@
-"""Taking due rows of the outbox, lane by lane (architecture D3, D4): who goes first, and who must wait for whom."""
+"""Taking due rows of the outbox, lane by lane (architecture D3, D4): who goes first, and who must wait for whom.
+
+A turn of the hub reads what it may take, with the events, and then leases all of it with one statement. Nobody else can
+come between: SQLite has one writer, PostgreSQL locks the rows that are read and passes over those of others.
+"""
 
 from collections.abc import Mapping
-from typing import cast
 
 import msgspec
 import sqlalchemy as sa
 
+from bellwire.db.bulk import Bulk
 from bellwire.db.outbox import Fence, State
+from bellwire.db.packed import Packed
 from bellwire.db.tables import events, integrations, outbox
 
 
@@ -17,6 +22,9 @@ class LaneRoom(msgspec.Struct, frozen=True, kw_only=True):
     late: int
     order_wait_ms: int | None
     """As `Integration.order_wait_ms`."""
+    together: bool = False
+    """Several events of a customer may be taken at once: the lane sends them in their order, in one request or one
+    after another."""
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -50,7 +58,26 @@ class LaneClaim(msgspec.Struct, frozen=True, kw_only=True):
     next_at_ms: int | None
 
 
-_Row = sa.Row[*tuple[object, ...]]
+class _Found(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A row that may be taken, in the order of the columns below. `before`: earlier due rows of the customer."""
+
+    id: int
+    integration_id: str
+    event_seq: int
+    customer_id: int
+    attempt: int
+    manual: int
+    late: int
+    due_at_ms: int
+    before: int
+    project_id: str
+    event_id: str
+    event_type: str
+    app_user_id: str | None
+    environment: str | None
+    payload: object
+    """Text or bytes."""
+
 
 _UNHEARD_OF_MS = 250
 _NEVER_YOUNG_MS = 2**62
@@ -61,7 +88,6 @@ _LEASED = sa.literal_column(str(State.LEASED.value))
 _lane = sa.bindparam("lane", type_=sa.Text)
 _now = sa.bindparam("now", type_=sa.BigInteger)
 _young_after = sa.bindparam("young_after", type_=sa.BigInteger)
-_fence = sa.bindparam("fence", type_=sa.BigInteger)
 
 _waiting = outbox.alias("waiting")
 _earlier = outbox.alias("earlier")
@@ -70,46 +96,56 @@ _same_customer = sa.and_(
     _earlier.c.customer_id == _waiting.c.customer_id,
     _earlier.c.id < _waiting.c.id,
 )
+_due_as_well = sa.and_(_earlier.c.state == _DUE, _earlier.c.due_at_ms <= _now)
 _holds_back = sa.and_(_earlier.c.state.in_((_DUE, _LEASED)), _earlier.c.created_at_ms > _young_after)
-_in_this_claim = sa.or_(
-    sa.and_(_earlier.c.state == _DUE, _earlier.c.due_at_ms <= _now),
-    _earlier.c.lease == _fence,
-)
-_must_wait = sa.exists().where(_same_customer, sa.or_(_holds_back, _in_this_claim))
-"""An earlier event of the customer is unfinished and young, or itself takes part in this claim."""
+_must_wait = sa.exists().where(_same_customer, sa.or_(_holds_back, _due_as_well))
+"""An earlier event of the customer is unfinished and young, or could itself be taken now."""
+_must_wait_all_the_same = sa.exists().where(_same_customer, _holds_back, ~_due_as_well)
+"""An earlier event is unfinished and young, and can not be taken now."""
+_before = sa.select(sa.func.count()).select_from(_earlier).where(_same_customer, _due_as_well).scalar_subquery()
 
 _due_rows = (_waiting.c.integration_id == _lane, _waiting.c.state == _DUE, _waiting.c.due_at_ms <= _now)
 
 
-def _claim(kind: sa.ColumnElement[bool]) -> sa.UpdateBase:
+def _found(*conditions: sa.ColumnElement[bool], before: sa.ColumnElement[int]) -> Packed[_Found]:
+    names = ("id", "integration_id", "event_seq", "customer_id", "attempt", "manual", "late", "due_at_ms")
     chosen = (
-        sa.select(_waiting.c.id)
-        .where(*_due_rows, kind, sa.or_(_waiting.c.manual, ~_must_wait))
+        sa.select(*(_waiting.c[name] for name in names), before.label("before"))
+        .where(*conditions)
         .order_by(_waiting.c.due_at_ms, _waiting.c.id)
         .limit(sa.bindparam("rows"))
         .with_for_update(skip_locked=True)
+        .subquery("chosen")
     )
-    return (
-        sa.update(outbox)
-        .where(outbox.c.id.in_(chosen))
-        .values(state=State.LEASED.value, lease=_fence, lease_until_ms=sa.bindparam("lease_until"))
-        .returning(*_ROW_COLUMNS)
+    of_event = ("project_id", "id", "type", "app_user_id", "environment", "payload")
+    return Packed(
+        sa.select(*chosen.c, *(events.c[name] for name in of_event)).select_from(
+            chosen.join(events, events.c.seq == chosen.c.event_seq)
+        ),
+        _Found,
     )
 
 
-_ROW_COLUMNS = [
-    outbox.c[name]
-    for name in ("id", "integration_id", "event_seq", "customer_id", "attempt", "manual", "late", "due_at_ms")
-]
+def _takeable(kind: sa.ColumnElement[bool], *, together: bool) -> Packed[_Found]:
+    if together:
+        return _found(*_due_rows, kind, sa.or_(_waiting.c.manual, ~_must_wait_all_the_same), before=_before)
+    return _found(*_due_rows, kind, sa.or_(_waiting.c.manual, ~_must_wait), before=sa.literal_column("0"))
 
-_CLAIM_FRESH = _claim(~_waiting.c.late)
+
+_FRESH = {together: _takeable(~_waiting.c.late, together=together) for together in (False, True)}
 """First attempts, oldest first."""
 
-_CLAIM_LATE = _claim(_waiting.c.late)
+_LATE = {together: _takeable(_waiting.c.late, together=together) for together in (False, True)}
 """Retries and replays, longest due first."""
 
-_BY_ID = cast(sa.Select[*tuple[object, ...]], sa.select(*_ROW_COLUMNS).where(outbox.c.id == sa.bindparam("row_id")))
+_BY_ID = _found(_waiting.c.id == sa.bindparam("row_id"), before=sa.literal_column("0"))
 """One row, whatever its state."""
+
+_LEASE = Bulk(
+    f"UPDATE outbox SET state = {State.LEASED.value}, lease = given.column2, lease_until_ms = given.column3"  # noqa: S608  # our own number
+    " FROM {rows} WHERE outbox.id = given.column1",
+    (sa.BigInteger(), sa.BigInteger(), sa.BigInteger()),
+)
 
 
 def _earliest(*conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
@@ -146,16 +182,6 @@ _OLDEST_HOLDING_BACK = (
 )
 """The row that will first be too old to hold others back."""
 
-_EVENTS = sa.select(
-    events.c.seq,
-    events.c.id,
-    events.c.project_id,
-    events.c.type,
-    events.c.app_user_id,
-    events.c.environment,
-    events.c.payload,
-).where(events.c.seq.in_(sa.bindparam("seqs", expanding=True)))
-
 
 def claim_due(
     connection: sa.Connection,
@@ -183,17 +209,19 @@ def claim_due(
             claims[lane] = LaneClaim(rows=[], full=True, next_at_ms=None)
         else:
             have_late = late is not None and late <= now_ms
-            claims[lane] = _claim_lane(connection, lane, room, have_late, now_ms, fence, lease_until_ms)
+            claims[lane] = _choose(connection, lane, room, have_late, now_ms, fence, lease_until_ms)
+    taken = [(row.id, fence, lease_until_ms) for claim in claims.values() for row in claim.rows]
+    _LEASE.run(connection, taken)
     return claims
 
 
 def load_claimed(connection: sa.Connection, row_id: int, *, fence: Fence, lease_until_ms: int) -> Claimed:
     """A row that `requeue` gave to its caller."""
-    row = connection.execute(_BY_ID, {"row_id": row_id}).one()
-    return _with_events(connection, [row], fence, lease_until_ms)[0]
+    (found,) = _BY_ID.fetch(connection, {"row_id": row_id, "rows": 1})
+    return _claimed(found, fence, lease_until_ms)
 
 
-def _claim_lane(
+def _choose(
     connection: sa.Connection,
     lane: str,
     room: LaneRoom,
@@ -202,25 +230,64 @@ def _claim_lane(
     fence: Fence,
     lease_until_ms: int,
 ) -> LaneClaim:
+    """What the lane takes, before it is leased."""
     wait_ms = room.order_wait_ms
     young_after = _ALWAYS_YOUNG_MS if wait_ms is None else now_ms - wait_ms if wait_ms > 0 else _NEVER_YOUNG_MS
     when = {"lane": lane, "now": now_ms, "young_after": young_after}
-    lease = when | {"fence": fence, "lease_until": lease_until_ms}
-    taken: list[_Row] = []
+    found: list[_Found] = []
     wanted_late = min(room.late, room.rows)
     if have_late and wanted_late > 0:
-        taken += connection.execute(_CLAIM_LATE, lease | {"rows": wanted_late}).all()
-    more_late = have_late and len(taken) >= wanted_late
-    fresh = room.rows - len(taken)
-    if fresh > 0:
-        taken += connection.execute(_CLAIM_FRESH, lease | {"rows": fresh}).all()
-    full = len(taken) >= room.rows or more_late
-    taken.sort(key=lambda row: (row.due_at_ms, row.id))
+        found += _LATE[room.together].fetch(connection, when | {"rows": wanted_late})
+    more_late = have_late and len(found) >= wanted_late
+    if len(found) < room.rows:
+        found += _FRESH[room.together].fetch(connection, when | {"rows": room.rows - len(found)})
+    full = len(found) >= room.rows
     return LaneClaim(
-        rows=_with_events(connection, taken, fence, lease_until_ms),
-        full=full,
-        next_at_ms=None if len(taken) >= room.rows else _next_at_ms(connection, when, wait_ms),
+        rows=[_claimed(row, fence, lease_until_ms) for row in _in_order(found)],
+        full=full or more_late,
+        next_at_ms=None if full else _next_at_ms(connection, when, wait_ms),
     )
+
+
+def _in_order(found: list[_Found]) -> list[_Found]:
+    """Longest due first, and of one customer's events none before an earlier one or without it."""
+    found.sort(key=lambda row: (row.due_at_ms, row.id))
+    if not any(row.before for row in found):
+        return found
+    rows_of: dict[int, list[_Found]] = {}
+    for row in sorted(found, key=lambda row: row.id):
+        rows = rows_of.setdefault(row.customer_id, [])
+        if row.before == len(rows) or row.manual:
+            rows.append(row)
+    return [rows.pop(0) for row in found if (rows := rows_of[row.customer_id])]
+
+
+def _claimed(row: _Found, fence: Fence, lease_until_ms: int) -> Claimed:
+    return Claimed(
+        id=row.id,
+        integration_id=row.integration_id,
+        event_seq=row.event_seq,
+        customer_id=row.customer_id,
+        attempt=row.attempt,
+        manual=bool(row.manual),
+        late=bool(row.late),
+        fence=fence,
+        lease_until_ms=lease_until_ms,
+        project_id=row.project_id,
+        event_id=row.event_id,
+        event_type=row.event_type,
+        app_user_id=row.app_user_id,
+        environment=row.environment,
+        payload=_as_bytes(row.payload),
+    )
+
+
+def _as_bytes(payload: object) -> bytes:
+    if isinstance(payload, str):
+        return payload.encode()
+    if isinstance(payload, bytes):
+        return payload
+    raise TypeError(f"a payload of type {type(payload)}")
 
 
 def _next_at_ms(connection: sa.Connection, when: Mapping[str, object], wait_ms: int | None) -> int | None:
@@ -229,30 +296,3 @@ def _next_at_ms(connection: sa.Connection, when: Mapping[str, object], wait_ms: 
         oldest = connection.execute(_OLDEST_HOLDING_BACK, when).scalar_one_or_none()
         times.append(None if oldest is None else oldest + wait_ms)
     return min((time for time in times if time is not None), default=None)
-
-
-def _with_events(connection: sa.Connection, rows: list[_Row], fence: Fence, lease_until_ms: int) -> list[Claimed]:
-    if not rows:
-        return []
-    found = {event.seq: event for event in connection.execute(_EVENTS, {"seqs": [row.event_seq for row in rows]})}
-    return [
-        Claimed(
-            id=row.id,
-            integration_id=row.integration_id,
-            event_seq=row.event_seq,
-            customer_id=row.customer_id,
-            attempt=row.attempt,
-            manual=row.manual,
-            late=row.late,
-            fence=fence,
-            lease_until_ms=lease_until_ms,
-            project_id=event.project_id,
-            event_id=event.id,
-            event_type=event.type,
-            app_user_id=event.app_user_id,
-            environment=event.environment,
-            payload=event.payload,
-        )
-        for row in rows
-        for event in (found[row.event_seq],)
-    ]

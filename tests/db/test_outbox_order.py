@@ -8,9 +8,10 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bellwire.db.engine import open_engine
 from bellwire.db.outbox import Fence, State
 from bellwire.db.outbox_claim import LaneRoom, claim_due
-from bellwire.db.tables import events, integrations, metadata, outbox
+from bellwire.db.tables import events, integrations, metadata, outbox, projects
 
 NOW = 1000
 FENCE = Fence(99)
@@ -28,10 +29,17 @@ class Row:
     created_at_ms: int
 
 
-def must_wait(row: Row, rows: list[Row], taken: set[int], wait_ms: int | None) -> bool:
-    """The rule in words: an earlier event of the customer is unfinished and young, or takes part in this claim."""
+def must_wait(row: Row, rows: list[Row], taken: set[int], room: LaneRoom) -> bool:
+    """The rule in words: an earlier event of the customer is unfinished and young, or takes part in this claim; where
+    they may go together, taking part is no reason."""
+    wait_ms = room.order_wait_ms
     earlier = [one for one in rows if one.customer_id == row.customer_id and one.id < row.id]
     young = [one for one in earlier if wait_ms is None or (wait_ms > 0 and one.created_at_ms > NOW - wait_ms)]
+    if room.together:
+        return any(
+            (one.state == State.LEASED and one.id not in taken) or (one.state == State.DUE and one.due_at_ms > NOW)
+            for one in young
+        )
     return (
         any(one.state in (State.DUE, State.LEASED) for one in young)
         or any(one.state == State.DUE and one.due_at_ms <= NOW for one in earlier)
@@ -50,11 +58,22 @@ def expected(rows: list[Row], room: LaneRoom) -> set[int]:
             if row.state == State.DUE
             and row.due_at_ms <= NOW
             and row.late == late
-            and (row.manual or not must_wait(row, left, taken, room.order_wait_ms))
+            and (row.manual or not must_wait(row, left, taken, room))
         ]
         free.sort(key=lambda row: (row.due_at_ms, row.id))
         taken |= {row.id for row in free[: room.rows - len(taken) if limit is None else limit]}
-    return taken
+    return without_gaps(rows, taken) if room.together else taken
+
+
+def without_gaps(rows: list[Row], taken: set[int]) -> set[int]:
+    """Those that do not go before an earlier one that is due and was not taken; what was asked for by hand may."""
+    kept: set[int] = set()
+    for row in rows:
+        due = {one.id for one in rows if one.customer_id == row.customer_id and one.id < row.id
+               and one.state == State.DUE and one.due_at_ms <= NOW}  # fmt: skip
+        if row.id in taken and (row.manual or due <= kept):
+            kept.add(row.id)
+    return kept
 
 
 rows_of_any_kind = st.lists(
@@ -77,13 +96,19 @@ rooms = st.builds(
     rows=st.integers(0, 8),
     late=st.integers(0, 8),
     order_wait_ms=st.one_of(st.none(), st.just(0), st.integers(1, 120)),
+    together=st.booleans(),
 )
 
 
-@pytest.fixture(scope="module")
-def database() -> Iterator[sa.Engine]:
-    engine = sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool)
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> Iterator[sa.Engine]:
+    if request.param == "sqlite":
+        engine = sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool)
+    else:
+        engine = open_engine(request.getfixturevalue("postgres").create_database())
     metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(sa.insert(projects).values(id="p", name="P", settings="{}", created_at_ms=0))
     with engine.begin() as connection:
         connection.execute(
             sa.insert(integrations).values(
@@ -136,7 +161,10 @@ def test_exactly_the_rows_that_the_rule_lets_go(database: sa.Engine, rows: list[
     assert in_table == {row.id for row in claimed} == expected(rows, room)
     assert len(claimed) <= room.rows
     in_order = [row.customer_id for row in claimed if not row.manual]
-    assert len(in_order) == len(set(in_order))
+    assert room.together or len(in_order) == len(set(in_order))
+    for customer_id in {row.customer_id for row in claimed}:
+        numbers = [row.id for row in claimed if row.customer_id == customer_id]
+        assert numbers == sorted(numbers) or any(row.manual for row in claimed)
     later = [row.due_at_ms for row in rows if row.state == State.DUE and row.due_at_ms > NOW]
     if later and not claims["lane"].full:
         assert claims["lane"].next_at_ms is not None
