@@ -1,12 +1,14 @@
 """The inbox: what stores and apps sent, as it came; durable before it is answered (architecture D7, stores 1.2)."""
 
 from collections.abc import Sequence
+from itertools import compress
+from operator import attrgetter
 
 import msgspec
 import sqlalchemy as sa
 
 from bellwire.db.bulk import Bulk, BulkInsert
-from bellwire.db.tables import inbox
+from bellwire.db.tables import inbox, inbox_bodies
 
 RECEIVED = "received"
 PROCESSED = "processed"
@@ -60,11 +62,11 @@ class OpenEntry(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
 
 
-_APPEND = BulkInsert(
-    inbox,
-    (*InboxEntry.__struct_fields__, "attempts"),
-    conflict="(app_id, dedup_key) DO NOTHING",
-)
+_BYTES = ("body", "headers")
+_NARROW = tuple(name for name in InboxEntry.__struct_fields__ if name not in _BYTES)
+_APPEND = BulkInsert(inbox, (*_NARROW, "attempts"), conflict="(app_id, dedup_key) DO NOTHING")
+_APPEND_BODIES = BulkInsert(inbox_bodies, ("inbox_id", *_BYTES))
+_narrow = attrgetter(*_NARROW)
 _PRESENT = Bulk("SELECT i.id FROM {rows} JOIN inbox i ON i.id = column1", (sa.BigInteger(),))
 _CONCLUDE = Bulk(
     "UPDATE inbox SET status = column2, error = column3, next_attempt_at_ms = column4, processed_at_ms = column5, "
@@ -77,11 +79,15 @@ def append_entries(connection: sa.Connection, entries: Sequence[InboxEntry]) -> 
     """Keep entries; False for one whose (app, dedup key) is there already, or came earlier in the same call."""
     if not entries:
         return []
-    rows = [(*msgspec.structs.astuple(entry), 0) for entry in entries]
+    rows = [(*_narrow(entry), 0) for entry in entries]
     if _APPEND.run(connection, rows) == len(rows):
-        return [True] * len(rows)
-    written = {row.id for row in _PRESENT.fetch(connection, [(entry.id,) for entry in entries])}
-    return [entry.id in written for entry in entries]
+        kept = [True] * len(rows)
+    else:
+        written = {row.id for row in _PRESENT.fetch(connection, [(entry.id,) for entry in entries])}
+        kept = [entry.id in written for entry in entries]
+    bodies = [(entry.id, entry.body, entry.headers) for entry in compress(entries, kept)]
+    _APPEND_BODIES.run(connection, bodies)
+    return kept
 
 
 def record_outcomes(connection: sa.Connection, outcomes: Sequence[InboxOutcome]) -> None:
@@ -99,9 +105,11 @@ def record_outcomes(connection: sa.Connection, outcomes: Sequence[InboxOutcome])
 
 
 def load_open(connection: sa.Connection, now_ms: int, limit: int) -> list[OpenEntry]:
-    """Notifications that wait for work, oldest due first."""
+    """Notifications that wait for work, oldest due first. One whose body has aged out has an empty one."""
+    body = sa.func.coalesce(inbox_bodies.c.body, sa.literal(b"")).label("body")
     statement = (
-        sa.select(inbox.c.id, inbox.c.app_id, inbox.c.body, inbox.c.received_at_ms, inbox.c.attempts)
+        sa.select(inbox.c.id, inbox.c.app_id, body, inbox.c.received_at_ms, inbox.c.attempts)
+        .outerjoin(inbox_bodies, inbox_bodies.c.inbox_id == inbox.c.id)
         .where(inbox.c.status == RECEIVED, inbox.c.next_attempt_at_ms <= now_ms)
         .order_by(inbox.c.next_attempt_at_ms, inbox.c.id)
         .limit(limit)

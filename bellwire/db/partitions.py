@@ -46,7 +46,9 @@ class Ranges(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ATTEMPTS = Ranges(table="attempts", column="id")
-PARTITIONED = (ATTEMPTS,)
+INBOX_BODIES = Ranges(table="inbox_bodies", column="inbox_id", monthly=True)
+"""Kept for ever unless told otherwise: months, so that there are never too many."""
+PARTITIONED = (ATTEMPTS, INBOX_BODIES)
 
 
 def is_partition(name: str) -> bool:

@@ -288,8 +288,6 @@ inbox = Table(
     Column("store_key", Text),
     Column("occurred_at_ms", BigInteger),
     Column("received_at_ms", BigInteger, nullable=False),
-    Column("body", LargeBinary, nullable=False),
-    Column("headers", Text, nullable=False),
     Column("status", Text, nullable=False),
     # received | processed | ignored_unknown_purchase | ignored_type | rejected | failed
     Column("error", Text),
@@ -306,6 +304,17 @@ inbox = Table(
     ),
     Index("ix_inbox_app_received", "app_id", "received_at_ms"),
 )
+"""What came in, and what became of it: narrow, since it is kept for ever and keeps out what comes twice."""
+
+inbox_bodies = Table(
+    "inbox_bodies",
+    metadata,
+    Column("inbox_id", Serial, primary_key=True, autoincrement=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("headers", Text, nullable=False),  # JSON, without credentials
+    postgresql_partition_by="RANGE (inbox_id)",  # see db.partitions
+)
+"""The bytes that came, until they age out."""
 
 events = Table(
     "events",

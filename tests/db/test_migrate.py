@@ -97,7 +97,7 @@ _POSTGRES_QUERIES = (
     "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
     "SELECT conrelid::regclass || '.' || conname, pg_get_constraintdef(oid) FROM pg_constraint "
     "WHERE connamespace = 'public'::regnamespace",
-    "SELECT table_name || '.' || column_name, concat_ws(' ', ordinal_position, data_type, is_nullable, "
+    "SELECT table_name || '.' || column_name, concat_ws(' ', row_number() OVER (PARTITION BY table_name ORDER BY ordinal_position), data_type, is_nullable, "
     "column_default) FROM information_schema.columns WHERE table_schema = 'public'",
 )
 

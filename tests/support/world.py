@@ -28,7 +28,7 @@ from bellwire.db.integrations import Filters, create_integration
 from bellwire.db.keys import KeyKind, create_key
 from bellwire.db.migrate import upgrade
 from bellwire.db.projects import create_project
-from bellwire.db.tables import attempts, chains, events, inbox, outbox
+from bellwire.db.tables import attempts, chains, events, inbox, inbox_bodies, outbox
 from bellwire.destinations.webhook.destination import Settings as WebhookSettings
 from bellwire.kit.clock import ManualClock
 from bellwire.model.enums import EventType, ProductType, Store
@@ -257,6 +257,10 @@ class World:
     def inbox(self) -> list[sa.RowMapping]:
         """Inbox rows, oldest first."""
         return self.rows(inbox, inbox.c.id)
+
+    def bodies(self) -> dict[int, bytes]:
+        """What came in, byte by byte, by inbox id."""
+        return {row["inbox_id"]: row["body"] for row in self.rows(inbox_bodies, inbox_bodies.c.inbox_id)}
 
     def attempts(self, integration: Integration | None = None) -> list[sa.RowMapping]:
         """The attempt log, oldest first."""
