@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from bellwire.app import Hub, configure_logging
 from bellwire.kit.doorstep import doorstep
 from bellwire.kit.listening import close_all, listen_on
-from bellwire.settings import Settings
+from bellwire.settings import Settings, SettingsError
 from bellwire.web.operations import build_operations
 
 log = structlog.get_logger()
@@ -33,10 +33,28 @@ def serve(settings: Settings) -> int:
     configure_logging(settings)
     bound = _Bound()
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with _tracing(settings), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_serve(settings, bound))
     finally:
         bound.lift()
+
+
+@contextlib.contextmanager
+def _tracing(settings: Settings) -> Iterator[None]:
+    """Send spans where that is wanted. Raises SettingsError without the extra that it needs."""
+    if not settings.otel:
+        yield
+        return
+    try:
+        from bellwire.observe.otel import Exporting
+    except ImportError as error:
+        raise SettingsError("BELLWIRE_OTEL needs the extra `otel`: install bellwire[otel]") from error
+    exporting = Exporting()
+    exporting.start()
+    try:
+        yield
+    finally:
+        exporting.stop()
 
 
 class _Server(uvicorn.Server):
@@ -69,15 +87,15 @@ class _Doors(_Server):
 
 
 class _Signals:
-    """The first SIGINT or SIGTERM asks for a stop; the same one again ends the process where it is.
+    """SIGTERM or SIGINT asks for a stop, SIGINT for one without delay; the same one again ends the process where it is.
 
-    Another one than the first changes nothing: a Ctrl-C reaches a whole group of processes, whose head then sends its
-    own SIGTERM.
+    The other one as well does no harm: a Ctrl-C reaches a whole group of processes, whose head then sends its SIGTERM.
     """
 
     def __init__(self) -> None:
-        self.first: signal.Signals | None = None
         self.came = asyncio.Event()
+        self.in_a_hurry = asyncio.Event()
+        self._seen: set[signal.Signals] = set()
 
     @contextlib.contextmanager
     def heeded(self) -> Iterator[None]:
@@ -91,12 +109,13 @@ class _Signals:
                 loop.remove_signal_handler(number)
 
     def _note(self, number: signal.Signals) -> None:
-        if self.first is None:
-            self.first = number
-            self.came.set()
-        elif number is self.first:
+        if number in self._seen:
             log.warning("hub.cut_off", signal=number.name)
             os._exit(128 + number)
+        self._seen.add(number)
+        self.came.set()
+        if number is signal.SIGINT:
+            self.in_a_hurry.set()
 
 
 def server_config(app: Starlette, settings: Settings) -> uvicorn.Config:
@@ -173,11 +192,12 @@ async def _lead_out(hub: Hub, doors: uvicorn.Server, signals: _Signals, bound: "
     finally:
         asked.cancel()
         broken.cancel()
-    drain_s = hub.settings.drain_s if signals.first is signal.SIGTERM else 0.0
-    bound.set(drain_s + _STOP_WITHIN_S)
+    bound.set(hub.settings.drain_s + _STOP_WITHIN_S)
     hub.lead_out()
-    log.info("hub.stopping", drain_s=drain_s)
-    await asyncio.sleep(drain_s)
+    log.info("hub.stopping", broken=hub.broken.is_set())
+    if not hub.broken.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(signals.in_a_hurry.wait(), hub.settings.drain_s)
     doors.should_exit = True
 
 

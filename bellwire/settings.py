@@ -106,6 +106,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Literal["debug", "info", "warning", "error"], msgspec.Meta(description="What is logged, and all that is worse.")
     ] = "info"
     log_json: Annotated[bool, msgspec.Meta(description="One JSON object a line instead of readable text.")] = False
+    otel: Annotated[
+        bool,
+        msgspec.Meta(
+            description="Send OpenTelemetry spans of every event's walk. Needs the extra `otel`; where to and how many is "
+            "set by OpenTelemetry's own `OTEL_*` variables."
+        ),
+    ] = False
+    send_traceparent: Annotated[
+        bool,
+        msgspec.Meta(
+            description="Send a `traceparent` header with webhooks, so that a receiver can join its own spans."
+        ),
+    ] = False
     dangerous_clock_file: Annotated[
         str,
         msgspec.Meta(description="Take the time from this virtual clock (simulator). Never on a real installation."),

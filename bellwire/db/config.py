@@ -16,6 +16,7 @@ from bellwire.db.rates import load_rates
 from bellwire.db.secrets import Sealer
 from bellwire.engine.money import Rates
 from bellwire.model.projects import App, Catalogue, Integration, Project
+from bellwire.observe import metrics
 
 LOOK_EVERY_S = 0.25
 """A change by another process is seen at most this much later."""
@@ -102,6 +103,7 @@ class ConfigCache:
             present = version.load(connection)
             if self._config is None or self._config.version != present:
                 self._config = _load(connection, self._sealer, present)
+                metrics.CONFIG_LOADS.add(1)
         self._looked_at_s = now_s
         return self._config
 

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from bellwire.db.bulk import BulkInsert
 from bellwire.db.tables import events
 from bellwire.model.events import EventRecord
+from bellwire.observe.tracing import Ref
 
 _encode = msgspec.json.Encoder().encode
 
@@ -43,6 +44,8 @@ class StagedEvent(msgspec.Struct, frozen=True, kw_only=True):
     record: EventRecord
     received_at_ms: int
     store_time_ms: int | None
+    caused_by: Ref | None = None
+    """The span of the work that brought it, where spans are made."""
 
 
 def append_events(connection: sa.Connection, staged: Sequence[StagedEvent], *, committed_at_ms: int) -> dict[str, int]:

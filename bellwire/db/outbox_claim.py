@@ -37,6 +37,8 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     attempt: int
     manual: bool
     late: bool
+    due_at_ms: int
+    """Of a first attempt that is not late: when its event was committed."""
     fence: Fence
     lease_until_ms: int
     project_id: str
@@ -271,6 +273,7 @@ def _claimed(row: _Found, fence: Fence, lease_until_ms: int) -> Claimed:
         attempt=row.attempt,
         manual=bool(row.manual),
         late=bool(row.late),
+        due_at_ms=row.due_at_ms,
         fence=fence,
         lease_until_ms=lease_until_ms,
         project_id=row.project_id,

@@ -8,6 +8,7 @@ an idle hub commits a lone unit at once.
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
@@ -17,6 +18,7 @@ import sqlalchemy as sa
 import structlog
 
 from bellwire.db.postgres import is_conflict
+from bellwire.observe import metrics
 
 log = structlog.get_logger()
 
@@ -154,12 +156,17 @@ class Writer:
         by_handler: dict[Handler[Any, Any], list[_Unit]] = {}
         for unit in units:
             by_handler.setdefault(unit.handler, []).append(unit)
+        began_s = time.perf_counter()
         try:
             answers = self._attempt(by_handler)
         except Exception as error:
+            metrics.COMMIT_FAILURES.add(1)
             _reply([(unit, error) for unit in units])
             return
+        took_ms = (time.perf_counter() - began_s) * 1000
         _reply(answers)
+        metrics.COMMIT_SECONDS.observe(took_ms)
+        metrics.COMMIT_UNITS.observe(len(units))
         for callback in self._after_commit:
             try:
                 callback()

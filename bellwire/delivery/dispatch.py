@@ -78,4 +78,9 @@ def _ended(row: Claimed, attempted: Attempted, schedule: str) -> Ended:
             )
         due_at_ms = None if delay_ms is None else attempted.ended_at_ms + delay_ms
         record = replace(record, next_attempt_at_ms=due_at_ms, parked=due_at_ms is None)
-    return Ended(held=Held(row.id, row.fence), record=record, settled=settled)
+    return Ended(
+        held=Held(row.id, row.fence),
+        record=record,
+        settled=settled,
+        committed_at_ms=None if row.late or row.manual else row.due_at_ms,
+    )

@@ -1,10 +1,9 @@
-"""Who hears of attempts once they are written down: the log, and live pages."""
+"""Who hears of attempts once they are written down."""
 
 import asyncio
 
 import structlog
 
-from bellwire.db.attempts import AttemptRecord
 from bellwire.delivery.turn import Turn, TurnResult
 
 log = structlog.get_logger()
@@ -41,30 +40,8 @@ class Listeners:
             queue.put_nowait(_END)
 
     def note(self, turn: Turn, result: TurnResult) -> None:
-        """What a turn brought, after its commit: one line for all that went well, one for each that did not."""
+        """What a turn brought, after its commit."""
         if result.expired:
             log.warning("lease.expired", rows=result.expired)
         if result.last_attempt_id is not None:
             self.tell(result.last_attempt_id)
-        if turn.ended:
-            failed = [ended.record for ended in turn.ended if not ended.settled]
-            log.info("delivery.settled", attempts=len(turn.ended), failed=len(failed))
-            for record in failed:
-                _log_failure(record)
-
-
-def _log_failure(record: AttemptRecord) -> None:
-    log.info(
-        "delivery.attempted",
-        project_id=record.project_id,
-        integration_id=record.integration_id,
-        event_id=record.event_id,
-        event_type=record.event_type,
-        attempt=record.attempt,
-        trigger=record.trigger,
-        outcome=record.outcome,
-        status=record.status_code,
-        error=record.error,
-        duration_ms=record.duration_ms,
-        next_attempt_at_ms=record.next_attempt_at_ms,
-    )

@@ -5,6 +5,7 @@ claims many rows; an idle hub sleeps until a commit brings work or something fal
 """
 
 import asyncio
+import time
 
 import sqlalchemy as sa
 import structlog
@@ -17,8 +18,9 @@ from bellwire.db.writer import Writer, WriterClosed
 from bellwire.delivery.dispatch import Dispatcher, skipped
 from bellwire.delivery.lanes import Lane
 from bellwire.delivery.listeners import Listeners
+from bellwire.delivery.observed import observe
 from bellwire.delivery.senders import Senders
-from bellwire.delivery.turn import Ended, Turn, run_turns
+from bellwire.delivery.turn import Ended, Turn, TurnResult, run_turns
 from bellwire.kit.clock import SystemClock
 from bellwire.kit.ids import new_row_id
 
@@ -134,6 +136,7 @@ class Pump:
             lease_until_ms=lease_until_ms,
             expire_leases=present_ms >= self._next_expiry_ms,
         )
+        began_s = time.perf_counter()
         try:
             result = await self._writer.write(run_turns, turn)
         except WriterClosed:
@@ -146,8 +149,12 @@ class Pump:
         else:
             if turn.expire_leases:
                 self._next_expiry_ms = present_ms + _EXPIRY_EVERY_MS
-            self._listeners.note(turn, result)
+            self._note(turn, result, began_s)
             self._take(result.claims)
+
+    def _note(self, turn: Turn, result: TurnResult, began_s: float) -> None:
+        self._listeners.note(turn, result)
+        observe(turn, result, self._config.current().integrations, began_s=began_s)
 
     def _settlement(self) -> Turn:
         """A turn with everything that ended so far."""
@@ -220,12 +227,18 @@ class Pump:
         for lane in self._lanes.values():
             for row in lane.drain():
                 self._give_back(row)
+        await self._settle()  # at once: another worker may go on with what is not on the wire
         await self._senders.drain(STOP_GRACE_S)
         for task in self._by_hand:
             task.cancel()
         await asyncio.gather(*self._by_hand, return_exceptions=True)
+        await self._settle()
+
+    async def _settle(self) -> None:
+        """Write down what ended and give back what is not sent, without claiming."""
         turn = self._settlement()
         try:
-            self._listeners.note(turn, await self._writer.write(run_turns, turn))
+            began_s = time.perf_counter()
+            self._note(turn, await self._writer.write(run_turns, turn), began_s)
         except WriterClosed:
             log.warning("delivery.stopped_late", ended=len(turn.ended), held=len(turn.released))

@@ -146,6 +146,7 @@ class Delivery:
             attempt=0,
             manual=True,
             late=False,
+            due_at_ms=0,
             fence=Fence(0),
             lease_until_ms=0,
             project_id=integration.project_id,

@@ -17,6 +17,8 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     held: Held
     record: AttemptRecord
     settled: bool
+    committed_at_ms: int | None = None
+    """When the event was committed; None for a retry or replay."""
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):

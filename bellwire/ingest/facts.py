@@ -24,6 +24,7 @@ from bellwire.model.events import EventRecord
 from bellwire.model.facts import Replacement, Snapshot
 from bellwire.model.projects import App
 from bellwire.model.purchases import Chain
+from bellwire.observe.tracing import Ref
 
 
 class Applied(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +35,7 @@ class Applied(msgspec.Struct, frozen=True, kw_only=True):
     unknown: bool
     """None of the chains is tracked, and this source may not create them."""
     chains: tuple[Chain, ...] = ()
+    event_ids: tuple[str, ...] = ()
 
 
 def keys_of(app_id: str, snapshots: Sequence[Snapshot]) -> frozenset[ChainKey]:
@@ -61,6 +63,7 @@ class FactsUnit:
         call: ReceiptCall | None = None,
         origin: Origin = Origin.LIVE,
         pulled_at_ms: int | None = None,
+        caused_by: Ref | None = None,
     ) -> None:
         project = workspace.config.projects[app.project_id]
         self._ws = workspace
@@ -71,6 +74,8 @@ class FactsUnit:
         self._poster_id = None if poster is None else poster.id
         self._call = call
         self._pulled_at_ms = pulled_at_ms
+        self._caused_by = caused_by
+        self._event_ids: list[str] = []
         self._context = Context(
             now_ms=workspace.now_ms,
             settings=project.settings,
@@ -98,6 +103,7 @@ class FactsUnit:
             changed=self._changed or bool(count),
             unknown=not known,
             chains=tuple(self._touched.values()),
+            event_ids=tuple(self._event_ids),
         )
 
     # ---- one chain
@@ -284,12 +290,14 @@ class FactsUnit:
         return customer if first_ms == customer.first_seen_ms else replace(customer, first_seen_ms=first_ms)
 
     def _stage(self, record: EventRecord) -> None:
+        self._event_ids.append(record.event.id)
         lag_ms = None if record.store_time_ms is None else self._received_ms - record.store_time_ms
         self._ws.stage_event(
             StagedEvent(
                 record=record,
                 received_at_ms=self._received_wall_ms,
                 store_time_ms=None if lag_ms is None else self._received_wall_ms - lag_ms,
+                caused_by=self._caused_by,
             )
         )
 

@@ -19,16 +19,19 @@ from bellwire.db.inbox import (
     record_outcomes,
 )
 from bellwire.db.writer import Writer
+from bellwire.ingest import observed
 from bellwire.ingest.credentials import note_accepted, note_credentials
 from bellwire.ingest.finder import ChainFinder
 from bellwire.ingest.finisher import Finisher
 from bellwire.ingest.lanes import Lanes
+from bellwire.ingest.observed import Walk
 from bellwire.ingest.units import Applied, ApplyFacts, UnitRunner
 from bellwire.kit.clock import Clock
 from bellwire.model.enums import CredentialStatus, Store
 from bellwire.model.facts import Snapshot
 from bellwire.model.projects import DAY_MS, App
 from bellwire.model.purchases import Chain
+from bellwire.observe import metrics, tracing
 from bellwire.stores.base import (
     CredentialError,
     Notification,
@@ -164,6 +167,7 @@ class Processor:
             await self._work(work)
         except Exception as error:
             log.exception("notification.failed", entry_id=work.entry_id, app_id=work.app.id)
+            metrics.APPLIED.add(1, work.app.store, "failed")
             await self._later(work.app, work.entry_id, work.attempts, f"unexpected: {type(error).__name__}")
         finally:
             self._held.discard(work.entry_id)
@@ -171,21 +175,37 @@ class Processor:
     # ---- one notification
 
     async def _work(self, work: _Work) -> None:
+        walk = Walk()
+        result, event_ids = await self._tried(work, walk)
+        observed.applied(
+            work.app,
+            walk,
+            result,
+            notification=work.notification,
+            entry_id=work.entry_id,
+            attempt=work.attempts + 1,
+            kept_at_ms=work.received_wall_ms,
+            event_ids=event_ids,
+        )
+
+    async def _tried(self, work: _Work, walk: Walk) -> tuple[str, Sequence[str]]:
+        """What became of it, as the metric has it, and the events that came of it."""
         try:
             snapshots, pulled = await self._statements(work)
         except (PurchaseNotFound, PurchaseGone) as error:
             await self._conclude(work.entry_id, PROCESSED, str(error))
-            return
+            return "settled", ()
         except PaymentPending:
             await self._conclude(work.entry_id, PROCESSED, "payment is pending")
-            return
+            return "settled", ()
         except CredentialError as error:
             await note_credentials(self._writer, work.app, CredentialStatus.INVALID, str(error), self._wall.now_ms())
             await self._later(work.app, work.entry_id, work.attempts, str(error))
-            return
+            return "postponed", ()
         except StoreUnavailable as error:
             await self._later(work.app, work.entry_id, work.attempts, str(error), error.retry_after_ms)
-            return
+            return "postponed", ()
+        walk.ended("pull" if pulled else "look")
         received_ms = self._clock.now_ms() - (self._wall.now_ms() - work.received_wall_ms)
         applied = await self._apply(
             ApplyFacts(
@@ -196,18 +216,13 @@ class Processor:
                 received_wall_ms=work.received_wall_ms,
                 pulled=pulled,
                 inbox_id=work.entry_id,
+                caused_by=tracing.entry_ref(work.entry_id, "apply") if tracing.on else None,
             )
         )
-        log.info(
-            "notification.applied",
-            app_id=work.app.id,
-            store=work.app.store,
-            type=work.notification.type,
-            events=applied.event_count,
-            unknown=applied.unknown,
-        )
+        walk.ended("commit")
         if not applied.unknown:
             self.finish(work.app, snapshots)
+        return "unknown" if applied.unknown else "applied", applied.event_ids
 
     async def _statements(self, work: _Work) -> tuple[list[Snapshot], bool]:
         """What to apply: the embedded snapshot alone where it says enough, else what the store answers as well."""

@@ -17,6 +17,7 @@ from bellwire.db.purchases import load_chains_of
 from bellwire.db.writer import Writer
 from bellwire.engine.attributes import AttributeChange, AttributeError
 from bellwire.engine.identity import InvalidAppUserId, check_app_user_id
+from bellwire.ingest import observed
 from bellwire.ingest.calls import (
     CustomerView,
     IngestError,
@@ -27,6 +28,7 @@ from bellwire.ingest.calls import (
 )
 from bellwire.ingest.credentials import note_accepted, note_credentials
 from bellwire.ingest.finisher import kind_of
+from bellwire.ingest.observed import Walk
 from bellwire.ingest.processor import HANDED_OVER_MS, Processor
 from bellwire.ingest.units import ApplyReceipt, Identify, SeeCustomer, Seen, Unit, UnitRunner
 from bellwire.kit.clock import Clock
@@ -34,6 +36,8 @@ from bellwire.kit.ids import new_row_id
 from bellwire.model.enums import CredentialStatus, ProductType, Store
 from bellwire.model.facts import Snapshot
 from bellwire.model.projects import App
+from bellwire.observe import tracing
+from bellwire.observe.tracing import Ref
 from bellwire.stores.base import (
     CredentialError,
     Notification,
@@ -54,6 +58,8 @@ _encode = msgspec.json.Encoder().encode
 
 _REJECTED_BODY_LIMIT = 4096
 _REJECTED_PER_MINUTE = 60
+_REFUSALS = {7651: "pending", 7103: "refused", 7107: "credentials", 7234: "credentials"}
+"""What the codes of a receipt's errors mean for its metric; all others say that the store could not be asked."""
 _SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
 
 
@@ -88,30 +94,28 @@ class Ingest:
     async def receive_notification(self, app: App, headers: Mapping[str, str], raw: bytes) -> NotificationAnswer:
         """Verify, keep, answer; the work comes after (spec: stores 1.2). `headers` keys are lower case."""
         adapter = self._adapters[app.store]
+        walk = Walk()
         try:
             await adapter.verify(app, headers, raw, now_ms=self._clock.now_ms())
             notification = adapter.decode(app, raw)
         except Rejected as error:
             await self._keep_rejected(app, raw, error.reason)
-            log.warning("notification.rejected", app_id=app.id, store=app.store, reason=error.reason)
+            observed.received(app, walk, "rejected", reason=error.reason)
             return NotificationAnswer(status=error.status, body={"error": error.reason})
         except StoreUnavailable as error:
-            log.warning("notification.unverifiable", app_id=app.id, store=app.store, reason=str(error))
+            observed.received(app, walk, "unverifiable", reason=str(error))
             return NotificationAnswer(status=503, body={"error": "verification is not possible right now"})
+        walk.ended("verify")
         entry = self._entry(app, headers, raw, notification)
-        if not await self._writer.write(_append, entry):
+        fresh = await self._writer.write(_append, entry)
+        walk.ended("commit")
+        observed.received(app, walk, "received" if fresh else "duplicate", notification=notification, entry_id=entry.id)
+        if not fresh:
             return NotificationAnswer(status=200, body={"status": "duplicate"})
         if entry.status == RECEIVED:
             self.processor.offer(app, entry.id, notification, entry.received_at_ms)
         elif notification.is_test:
             await self.processor.note_test(app)
-        log.info(
-            "notification.received",
-            app_id=app.id,
-            store=app.store,
-            type=notification.type,
-            subtype=notification.subtype,
-        )
         return NotificationAnswer(status=200, body={"status": "ok"})
 
     def _entry(self, app: App, headers: Mapping[str, str], raw: bytes, notification: Notification) -> InboxEntry:
@@ -180,11 +184,24 @@ class Ingest:
         """
         _check_id(call.app_user_id)
         app = self._app(call)
+        walk, ref = Walk(), tracing.fresh_ref()
+        try:
+            result, event_ids = await self._post(app, call, walk, ref)
+        except IngestError as error:
+            observed.receipt(app, walk, _REFUSALS.get(error.code, "unavailable"), ref=ref)
+            raise
+        observed.receipt(app, walk, "applied", ref=ref, event_ids=event_ids)
+        return result
+
+    async def _post(
+        self, app: App, call: ReceiptCall, walk: Walk, ref: Ref | None
+    ) -> tuple[ReceiptResult, Sequence[str]]:
         token = hashlib.sha256(f"{app.id}\0{call.posted.fetch_token}".encode()).hexdigest()
         lock = self._receipt_locks.setdefault(token, asyncio.Lock())
         async with lock:
             received_ms, received_wall_ms = self._clock.now_ms(), self._wall.now_ms()
             snapshots = await self._prove(app, call)
+            walk.ended("prove")
             await note_accepted(self._writer, app, received_wall_ms)
             seen = await self._seen(
                 ApplyReceipt(
@@ -193,8 +210,10 @@ class Ingest:
                     snapshots=tuple(snapshots),
                     received_ms=received_ms,
                     received_wall_ms=received_wall_ms,
+                    caused_by=ref,
                 )
             )
+            walk.ended("commit")
         catalogue = self._config.current().catalogue(app.project_id)
         self.processor.finish(app, snapshots)
         pending = snapshots and all(snapshot.pending for snapshot in snapshots)
@@ -207,13 +226,9 @@ class Ingest:
             for period in snapshot.periods
             if (kind := kind_of(snapshot, catalogue)) is not ProductType.ONE_TIME
         }
-        log.info(
-            "receipt.applied",
-            app_id=app.id,
-            store=app.store,
-            events=0 if seen.applied is None else seen.applied.event_count,
-        )
-        return ReceiptResult(view=seen.view, attribute_errors=seen.attribute_errors, consumable_products=consumable)
+        event_ids = () if seen.applied is None else seen.applied.event_ids
+        result = ReceiptResult(view=seen.view, attribute_errors=seen.attribute_errors, consumable_products=consumable)
+        return result, event_ids
 
     def _app(self, call: ReceiptCall) -> App:
         app = self._config.current().apps.get(call.app_id)

@@ -26,6 +26,7 @@ from bellwire.kit.ids import new_row_id
 from bellwire.model.customers import AppUserId, Customer
 from bellwire.model.facts import Snapshot
 from bellwire.model.projects import App
+from bellwire.observe.tracing import Ref
 
 
 class ApplyFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +39,7 @@ class ApplyFacts(msgspec.Struct, frozen=True, kw_only=True):
     received_wall_ms: int
     pulled: bool = False
     inbox_id: int | None = None
+    caused_by: Ref | None = None
 
 
 class ApplyReceipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +50,7 @@ class ApplyReceipt(msgspec.Struct, frozen=True, kw_only=True):
     snapshots: tuple[Snapshot, ...]
     received_ms: int
     received_wall_ms: int
+    caused_by: Ref | None = None
 
 
 class SeeCustomer(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,6 +189,7 @@ def _apply_facts(workspace: Workspace, unit: ApplyFacts) -> Applied:
         received_wall_ms=unit.received_wall_ms,
         create=unit.create,
         pulled_at_ms=unit.received_ms if unit.pulled else None,
+        caused_by=unit.caused_by,
     ).apply(unit.snapshots)
     if unit.inbox_id is not None:
         workspace.conclude(
@@ -218,6 +222,7 @@ def _apply_receipt(workspace: Workspace, unit: ApplyReceipt) -> Seen:
         poster=customer,
         call=call,
         pulled_at_ms=unit.received_ms,
+        caused_by=unit.caused_by,
     ).apply(unit.snapshots)
     if applied.changed:
         _archive(workspace, unit.app, "receipt", call.raw_body, unit.received_wall_ms)

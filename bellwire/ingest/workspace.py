@@ -37,6 +37,7 @@ from bellwire.db.purchases import (
 from bellwire.engine.identity import merge_customers
 from bellwire.engine.matching import matches
 from bellwire.engine.money import Rates
+from bellwire.ingest import observed
 from bellwire.model.customers import Customer
 from bellwire.model.purchases import Chain
 
@@ -305,6 +306,7 @@ class Workspace:
     def _save_events(self) -> None:
         staged_events = [self._with_owner(staged) for staged in self._events]
         sequences = append_events(self._connection, staged_events, committed_at_ms=self.wall_ms)
+        observed.committed([one for one in staged_events if one.record.event.id in sequences], self.wall_ms)
         integrations = defaultdict(list)
         for one in self.config.integrations.values():
             integrations[one.project_id].append(one)

@@ -90,7 +90,8 @@ class Surface:
     """Endpoints under one prefix; an ASGI application. Everything under the prefix is answered here, 404 included.
 
     `error_body` makes the JSON of an error. `translate` turns exceptions of inner rooms into problems; what it does not
-    know is a 500. `stamp` gives headers for every answer.
+    know is a 500. `stamp` gives headers for every answer. `note` hears of every answer and how many ms it
+    took.
     """
 
     def __init__(
@@ -101,10 +102,12 @@ class Surface:
         error_body: Callable[[Problem], object],
         translate: Callable[[Exception], Problem | None],
         stamp: Callable[[], Mapping[str, str]],
+        note: Callable[[Call, Reply, float], None],
         max_body_bytes: int,
         cors: CORS | None = None,
     ) -> None:
         self._prefix = prefix
+        self._note = note
         self._error_body = error_body
         self._translate = translate
         self._stamp = stamp
@@ -128,13 +131,7 @@ class Surface:
         except Disconnected:
             return
         await self._send(call, reply, send)
-        log.debug(
-            "request.answered",
-            method=call.method,
-            status=reply.status,
-            request_id=call.request_id,
-            duration_ms=round((time.perf_counter() - started) * 1000, 1),
-        )
+        self._note(call, reply, (time.perf_counter() - started) * 1000)
 
     async def _answer(self, call: Call, scope: Scope) -> Reply:
         if self._cors is not None and call.method == "OPTIONS":

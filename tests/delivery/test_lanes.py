@@ -29,6 +29,7 @@ def rows(name: str, count: int, *, late: bool = False) -> list[Claimed]:
             manual=False,
             late=late,
             fence=Fence(1),
+            due_at_ms=0,
             lease_until_ms=0,
             project_id="p",
             event_id=f"E{number}",

@@ -3,6 +3,7 @@
 from bellwire.kit.endpoints import Call, Endpoint, Problem, Reply, Surface
 from bellwire.model.projects import App
 from bellwire.stores.registry import DECLARATIONS
+from bellwire.web.answers import note_answers
 from bellwire.web.errors import translate
 from bellwire.web.services import Services
 
@@ -24,6 +25,7 @@ def notification_surface(services: Services) -> Surface:
         error_body=lambda problem: {"error": problem.message},
         translate=translate,
         stamp=dict,
+        note=note_answers(PREFIX),
         max_body_bytes=services.settings.max_body_bytes,
     )
 

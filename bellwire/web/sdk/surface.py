@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from bellwire.kit.cors import CORS
 from bellwire.kit.endpoints import Call, Endpoint, Reply, Surface
+from bellwire.web.answers import note_answers
 from bellwire.web.errors import error_body, translate
 from bellwire.web.sdk.attributes import post_attributes
 from bellwire.web.sdk.catalogue import get_mapping, get_offerings
@@ -68,6 +69,7 @@ def _surface(services: Services, prefix: str, endpoints: Sequence[Endpoint]) -> 
         error_body=error_body,
         translate=translate,
         stamp=stamp,
+        note=note_answers(prefix),
         max_body_bytes=services.settings.max_body_bytes,
         cors=_CORS,
     )
