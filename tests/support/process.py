@@ -52,6 +52,19 @@ class HubProcess:
             if re.search(r"hub\.started", line):
                 self._listening.set()
 
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal and do not wait."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    async def ended(self) -> int:
+        """Wait until it has ended by itself; returns the exit code."""
+        assert self._process is not None
+        code = await asyncio.wait_for(self._process.wait(), timeout=30)
+        if self._reading is not None:
+            await self._reading
+        return code
+
     async def kill(self) -> None:
         """SIGKILL: nothing of the process gets to say goodbye."""
         await self._end(signal.SIGKILL)
