@@ -8,11 +8,11 @@ from pathlib import Path
 import sqlalchemy as sa
 import structlog
 
-from bellwire.db.config import ConfigCache
+from bellwire.db.config import Config, ConfigCache
 from bellwire.db.engine import open_engine, reader
 from bellwire.db.migrate import upgrade
 from bellwire.db.partitions import prepare
-from bellwire.db.secrets import Sealer
+from bellwire.db.secrets import SealBroken, Sealer
 from bellwire.db.writer import Writer
 from bellwire.delivery.alerts.service import Alerts
 from bellwire.delivery.service import Delivery
@@ -58,14 +58,14 @@ class Hub:
         self.settings = settings
         self.clock = domain_clock(settings) if clock is None else clock
         self.wall = SystemClock()
-        self.sealer = Sealer.open_or_create(settings.data_dir, settings.secret_key)
+        self.sealer = Sealer.open_or_create(settings.data_dir, settings.secret_key, settings.secret_keys_old)
         self.engine: sa.Engine = open_engine(settings.resolved_database_url())
         upgrade(self.engine)
         with contextlib.suppress(sa.exc.OperationalError):  # somebody is at the table; rows find a place without it
             prepare(self.engine, self.wall.now_ms())
         self.read_engine = reader(self.engine)
         self.config = ConfigCache(self.engine, self.sealer)
-        self.config.current()  # opens every secret: with another sealing key no work could be done
+        _refuse_another_key(self.config.current())
         self.writer = Writer(self.engine)
         self.client = GuardedClient(allow_private=settings.allow_private_addresses, own_port=settings.port)
         self.adapters = build_adapters(self.client, settings)
@@ -161,6 +161,14 @@ class Hub:
             log.exception("loop.failed")
             self.health.broken = True
             self.broken.set()
+
+
+def _refuse_another_key(config: Config) -> None:
+    """One broken seal is that row's trouble; where none opens, the key is another one and no work could be done."""
+    broken = config.unreadable()
+    if broken and len(broken) == len(config.apps) + len(config.integrations):
+        raise SealBroken(broken[0].unreadable)
+    config.log_unreadable()
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:

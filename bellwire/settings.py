@@ -40,6 +40,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "folder, made at first start."
         ),
     ] = ""
+    secret_keys_old: Annotated[
+        str,
+        msgspec.Meta(
+            description="Earlier sealing keys, comma-separated, that still open what they sealed until `bellwire sealing "
+            "reseal` has been run."
+        ),
+    ] = ""
     allow_private_addresses: Annotated[
         bool,
         msgspec.Meta(

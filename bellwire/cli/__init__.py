@@ -14,6 +14,7 @@ from bellwire.cli.integrations import integration_group
 from bellwire.cli.keys import key_group
 from bellwire.cli.projects import project_group
 from bellwire.cli.run import demo, migrate, serve, simulate
+from bellwire.cli.sealing import sealing_group
 from bellwire.cli.users import user_group
 from bellwire.kit.logs import configure_logs
 
@@ -50,5 +51,6 @@ for command in (
     integration_group,
     alert_group,
     events_group,
+    sealing_group,
 ):
     main.add_command(command)

@@ -217,7 +217,7 @@ def app_values(settings: Settings, app: App, sdk_key: str | None) -> dict[str, s
         "project_id": app.project_id,
         "store": app.store.value,
         "name": app.name,
-        "credential_status": app.credential_status.value,
+        "credential_status": "unreadable" if app.unreadable else app.credential_status.value,
         "notification_url": None
         if declaration is None
         else f"{base}/v1/incoming-webhooks/{declaration.slug}/{app.token}",

@@ -8,6 +8,7 @@ from bellwire.cli.app_settings import app_values, create_group, update_group
 from bellwire.cli.console import (
     Hub,
     choose_project,
+    complain,
     json_option,
     now_ms,
     open_hub,
@@ -46,12 +47,20 @@ def list_(project_id: str | None, as_json: bool) -> None:
     lines = table(
         ("ID", "STORE", "NAME", "CREDENTIALS", "SDK KEY", "NOTIFICATION URL"),
         [
-            (app.id, app.store, app.name, app.credential_status, one["sdk_key"] or "-", one["notification_url"] or "-")
+            (
+                app.id,
+                app.store,
+                app.name,
+                str(one["credential_status"]),
+                one["sdk_key"] or "-",
+                one["notification_url"] or "-",
+            )
             for app, one in zip(apps, values, strict=True)
         ],
         none="No apps yet.",
     )
     show(as_json, {"apps": values}, lines)
+    complain(apps)
 
 
 @app_group.command("check")

@@ -22,9 +22,11 @@ from bellwire.db.integrations import IntegrationRefused
 from bellwire.db.keys import KeyRefused
 from bellwire.db.postgres import DatabaseUnusable, in_words, is_away, lacks_rights
 from bellwire.db.projects import list_projects
-from bellwire.db.secrets import SealBroken, Sealer, SealingKeyError
+from bellwire.db.sealing_keys import SealingKeyError
+from bellwire.db.secrets import SealBroken, Sealer
 from bellwire.db.users import UserRefused
 from bellwire.kit.listening import CannotListen
+from bellwire.model.projects import App, Integration
 from bellwire.settings import Settings, SettingsError, load_settings, make_data_dir
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -91,7 +93,9 @@ def open_hub(*, create: bool = False) -> Iterator[Hub]:
     engine = open_database(settings, create=create)
     try:
         _check_schema(engine, create=create)
-        yield Hub(settings, engine, Sealer.open_or_create(settings.data_dir, settings.secret_key))
+        yield Hub(
+            settings, engine, Sealer.open_or_create(settings.data_dir, settings.secret_key, settings.secret_keys_old)
+        )
     finally:
         engine.dispose()
 
@@ -166,6 +170,13 @@ def show(as_json: bool, values: Mapping[str, object], lines: Sequence[str]) -> N
         click.echo(msgspec.json.encode(dict(values)))
     else:
         click.echo("\n".join(lines))
+
+
+def complain(found: Sequence[App | Integration]) -> None:
+    """Say on stderr which of these cannot work because their secrets do not open, and why."""
+    for one in found:
+        if one.unreadable:
+            click.echo(f"{one.id}: {one.unreadable}", err=True)
 
 
 def table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, none: str) -> list[str]:

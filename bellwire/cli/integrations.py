@@ -8,6 +8,7 @@ import msgspec
 from bellwire.cli.console import (
     Hub,
     choose_project,
+    complain,
     json_option,
     now_ms,
     open_hub,
@@ -119,11 +120,10 @@ def list_(project_id: str | None, as_json: bool) -> None:
     """List the integrations of a project; secrets are masked."""
     with open_hub() as hub, reading(hub) as connection:
         found = list_integrations(connection, hub.sealer, choose_project(connection, project_id))
-    rows = [
-        (one.id, one.destination, one.name, "on" if one.enabled else "off", _filters_in_words(one)) for one in found
-    ]
+    rows = [(one.id, one.destination, one.name, _state(one), _filters_in_words(one)) for one in found]
     lines = table(("ID", "DESTINATION", "NAME", "STATE", "EVENTS"), rows, none="No integrations yet.")
     show(as_json, {"integrations": [_values(one) for one in found]}, lines)
+    complain(found)
 
 
 @integration_group.command("delete")
@@ -187,8 +187,14 @@ def _unknown(integration_id: str) -> str:
 def _values(one: Integration) -> dict[str, object]:
     """What scripts need of an integration, secrets masked."""
     values: dict[str, object] = msgspec.to_builtins(one)
+    if one.unreadable:
+        return values
     declared = DESTINATIONS[one.destination].settings
     return values | {"settings": mask(msgspec.convert(one.settings, declared))}
+
+
+def _state(one: Integration) -> str:
+    return "unreadable" if one.unreadable else "on" if one.enabled else "off"
 
 
 def _filters_in_words(one: Integration) -> str:

@@ -6,7 +6,7 @@ import msgspec
 import sqlalchemy as sa
 
 from bellwire.db import version
-from bellwire.db.secrets import Sealer
+from bellwire.db.secrets import Sealer, open_values
 from bellwire.db.tables import apps
 from bellwire.kit.ids import new_public_id, new_token
 from bellwire.model.enums import CredentialStatus, Store
@@ -155,7 +155,10 @@ def load_health(connection: sa.Connection, project_id: str, app_id: str) -> AppH
 
 
 def list_apps(connection: sa.Connection, sealer: Sealer, project_id: str | None = None) -> list[App]:
-    """Apps of one project, or of all for the configuration cache; oldest first, secrets opened."""
+    """Apps of one project, or of all for the configuration cache; oldest first, secrets opened.
+
+    One whose seal is broken comes without secrets and says so (`App.unreadable`); it is no trouble of the others.
+    """
     query = sa.select(apps).order_by(apps.c.created_at_ms, apps.c.id)
     if project_id is not None:
         query = query.where(apps.c.project_id == project_id)
@@ -177,6 +180,7 @@ def _update(connection: sa.Connection, project_id: str, app_id: str, changes: Ma
 
 
 def _app(row: sa.Row[*tuple[object, ...]], sealer: Sealer) -> App:
+    secrets, unreadable = open_values(sealer, row.sealed_secrets, binding=_binding(row.id))
     return App(
         id=row.id,
         project_id=row.project_id,
@@ -184,7 +188,7 @@ def _app(row: sa.Row[*tuple[object, ...]], sealer: Sealer) -> App:
         name=row.name,
         token=row.token,
         config=msgspec.json.decode(row.config, type=dict[str, object]),
-        secrets=msgspec.json.decode(sealer.open(row.sealed_secrets, binding=_binding(row.id)), type=dict[str, str]),
+        secrets={name: str(value) for name, value in secrets.items()},
         track_new_purchases=row.track_new_purchases,
         small_business_from_ms=row.small_business_from_ms,
         small_business_until_ms=row.small_business_until_ms,
@@ -192,6 +196,7 @@ def _app(row: sa.Row[*tuple[object, ...]], sealer: Sealer) -> App:
         last_notification_at_ms=row.last_notification_at_ms,
         recovered_until_ms=row.recovered_until_ms,
         created_at_ms=row.created_at_ms,
+        unreadable=unreadable,
     )
 
 

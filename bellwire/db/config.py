@@ -5,6 +5,7 @@ import time
 
 import msgspec
 import sqlalchemy as sa
+import structlog
 
 from bellwire.db import version
 from bellwire.db.apps import list_apps, previous_tokens
@@ -17,6 +18,8 @@ from bellwire.db.secrets import Sealer
 from bellwire.engine.money import Rates
 from bellwire.model.projects import App, Catalogue, Integration, Project
 from bellwire.observe import metrics
+
+log = structlog.get_logger()
 
 LOOK_EVERY_S = 0.25
 """A change by another process is seen at most this much later."""
@@ -53,6 +56,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         """The project's catalogue; an empty one for a project that is not known."""
         return self.catalogues.get(project_id, _EMPTY)
 
+    def unreadable(self) -> list[App | Integration]:
+        """Apps and integrations whose secrets do not open: they do nothing until somebody mends that."""
+        return [one for one in (*self.apps.values(), *self.integrations.values()) if one.unreadable]
+
+    def log_unreadable(self) -> None:
+        """So that who reads the log need not look at every page."""
+        for one in self.unreadable():
+            log.error("config.unreadable", id=one.id, project_id=one.project_id, reason=one.unreadable)
+
     def key(self, key_hash: str) -> ApiKey | None:
         """Whom the key with this SHA-256 lets in (`keys.hash_key`)."""
         return self.keys.get(key_hash)
@@ -77,7 +89,7 @@ class ConfigCache:
         """The configuration as of now. Usually two comparisons; now and then one tiny query, seldom a reload.
 
         A change committed by this process is seen by the next call, one by another process within LOOK_EVERY_S.
-        Raises SealBroken when the hub's sealing key is not the one that the secrets were sealed with.
+        An app or integration whose seal is broken is there without its secrets; after a reload the log says so.
         """
         config = self._config
         if config is not None and not self._look_is_due():
@@ -102,8 +114,11 @@ class ConfigCache:
         with self._engine.connect() as connection:
             present = version.load(connection)
             if self._config is None or self._config.version != present:
+                first = self._config is None
                 self._config = _load(connection, self._sealer, present)
                 metrics.CONFIG_LOADS.add(1)
+                if not first:
+                    self._config.log_unreadable()
         self._looked_at_s = now_s
         return self._config
 

@@ -6,7 +6,7 @@ import msgspec
 import sqlalchemy as sa
 
 from bellwire.db import version
-from bellwire.db.secrets import Sealer
+from bellwire.db.secrets import Sealer, open_values
 from bellwire.db.tables import apps, integrations
 from bellwire.destinations.settings import split
 from bellwire.kit.ids import new_public_id
@@ -114,7 +114,10 @@ def delete_integration(connection: sa.Connection, project_id: str, integration_i
 
 
 def list_integrations(connection: sa.Connection, sealer: Sealer, project_id: str | None = None) -> list[Integration]:
-    """Integrations that are not deleted, of one project or of all; oldest first, secrets opened into `settings`."""
+    """Integrations that are not deleted, of one project or of all; oldest first, secrets opened into `settings`.
+
+    One whose seal is broken comes without them and says so (`Integration.unreadable`).
+    """
     query = (
         sa.select(integrations)
         .where(integrations.c.deleted_at_ms.is_(None))
@@ -162,14 +165,13 @@ def _update(connection: sa.Connection, project_id: str, integration_id: str, cha
 
 
 def _integration(row: sa.Row[*tuple[object, ...]], sealer: Sealer) -> Integration:
-    secret = sealer.open(row.sealed_secrets, binding=_binding(row.id))
+    secret, unreadable = open_values(sealer, row.sealed_secrets, binding=_binding(row.id))
     return Integration(
         id=row.id,
         project_id=row.project_id,
         destination=row.destination,
         name=row.name,
-        settings=msgspec.json.decode(row.settings, type=dict[str, object])
-        | msgspec.json.decode(secret, type=dict[str, object]),
+        settings=msgspec.json.decode(row.settings, type=dict[str, object]) | secret,
         enabled=row.enabled,
         environment=None if row.environment is None else Environment(row.environment),
         app_id=row.app_id,
@@ -180,6 +182,7 @@ def _integration(row: sa.Row[*tuple[object, ...]], sealer: Sealer) -> Integratio
         concurrency=row.concurrency,
         rate_limit=None if row.rate_per_s is None else RateLimit(events_per_s=row.rate_per_s, burst=row.rate_burst),
         created_at_ms=row.created_at_ms,
+        unreadable=unreadable,
     )
 
 

@@ -7,7 +7,7 @@ import msgspec
 import sqlalchemy as sa
 
 from bellwire.db import version
-from bellwire.db.secrets import Sealer
+from bellwire.db.secrets import SealBroken, Sealer
 from bellwire.db.tables import api_keys, apps
 from bellwire.kit.ids import new_public_id, new_token
 from bellwire.model.enums import Store
@@ -123,11 +123,14 @@ def list_keys(connection: sa.Connection, project_id: str) -> list[ApiKey]:
 
 
 def show_public_key(connection: sa.Connection, sealer: Sealer, project_id: str, key_id: str) -> str | None:
-    """A public key in plain; None for a secret or unknown key."""
+    """A public key in plain; None for a secret or unknown key, and for one whose seal is broken: it works all the same."""
     sealed = connection.execute(
         sa.select(api_keys.c.sealed_key).where(api_keys.c.project_id == project_id, api_keys.c.id == key_id)
     ).scalar_one_or_none()
-    return None if sealed is None else sealer.open(sealed, binding=_binding(key_id)).decode()
+    try:
+        return None if sealed is None else sealer.open(sealed, binding=_binding(key_id)).decode()
+    except SealBroken:
+        return None
 
 
 def public_key_of_app(connection: sa.Connection, sealer: Sealer, project_id: str, app_id: str) -> str | None:

@@ -5,108 +5,157 @@ without telling anything about it; the binding `table/column/row id` is associat
 another row does not open there.
 """
 
-import base64
-import binascii
 import hashlib
 import os
-import secrets
+from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-KEY_FILE = "sealing.key"
+from bellwire.db.sealing_keys import (
+    KEY_BYTES,
+    KEY_FILE,
+    SealingKeyError,
+    create_key_file,
+    decode_key,
+    decode_keys,
+    read_key_file,
+)
+
 _FORMAT = b"\x01"
 _ID_BYTES = 8
 _NONCE_BYTES = 12
 _HEADER_BYTES = 1 + _ID_BYTES + _NONCE_BYTES
 
 
-class SealingKeyError(Exception):
-    """The sealing key cannot be used; the message says what to do and never holds the key."""
-
-
 class SealBroken(Exception):
-    """A sealed value does not open: another key, another row, or changed bytes."""
+    """A sealed value does not open: another key, another row, or changed bytes. The message may be shown."""
+
+
+class _Ring(msgspec.Struct, frozen=True):
+    """Ciphers by key id. Swapped whole, so that threads see the old keys or the new ones."""
+
+    current: bytes
+    ciphers: dict[bytes, AESGCM]
 
 
 class Sealer:
-    """Seals and opens with one key. Safe to use from several threads."""
+    """Seals with the current key and opens with every key it has. Safe to use from several threads.
 
-    def __init__(self, key: bytes) -> None:
-        if len(key) != 32:
-            raise SealingKeyError(f"the sealing key must be 32 bytes, this one has {len(key)}")
-        self._cipher = AESGCM(key)
-        self._key_id = hashlib.sha256(b"bellwire sealing key id\0" + key).digest()[:_ID_BYTES]
+    With a key file it looks for a changed one before it seals, and when it meets a value of a key that it does not have:
+    running processes need no restart when keys change.
+    """
+
+    def __init__(self, *keys: bytes, file: Path | None = None) -> None:
+        """The first key is the current one; keys of `file` go before `keys`."""
+        self._keys = keys
+        self._file = file
+        self._stamp = None if file is None else _stamp(file)
+        self._ring = _ring((*([] if file is None else read_key_file(file)), *keys))
 
     def __repr__(self) -> str:
-        return f"Sealer(key_id={self._key_id.hex()})"
+        return f"Sealer(key_id={self._ring.current.hex()})"
 
     @classmethod
-    def open_or_create(cls, data_dir: Path, secret_key: str = "") -> "Sealer":
+    def open_or_create(cls, data_dir: Path, secret_key: str = "", older_keys: str = "") -> "Sealer":
         """Use `secret_key` (URL-safe base64) if given, else the key file in `data_dir`, made if it is missing.
 
-        Raises SealingKeyError for a key that is malformed or a file that others may read.
+        `older_keys` (several, with commas) open only. Raises SealingKeyError for a key that is malformed or a file that
+        others may read.
         """
+        older = decode_keys(older_keys, "BELLWIRE_SECRET_KEYS_OLD")
         if secret_key:
-            return cls(_decode(secret_key, "BELLWIRE_SECRET_KEY"))
+            return cls(decode_key(secret_key, "BELLWIRE_SECRET_KEY"), *older)
         path = data_dir / KEY_FILE
         if not path.exists():
-            _create_key_file(path)
-        if path.stat().st_mode & 0o077:
-            raise SealingKeyError(f"{path} can be read by other users; run: chmod 600 {path}")
-        return cls(_decode(path.read_text("ascii", errors="replace").strip(), str(path)))
+            create_key_file(path)
+        return cls(*older, file=path)
+
+    @property
+    def current_key_id(self) -> str:
+        """Of the key that seals, in hex. Raises SealingKeyError for a broken key file."""
+        return self.key_ids[0]
+
+    @property
+    def key_ids(self) -> list[str]:
+        """All keys there are, in hex, the current one first. Raises SealingKeyError for a broken key file."""
+        self._look_again()
+        return [one.hex() for one in self._ring.ciphers]
 
     def seal(self, plain: bytes, *, binding: str) -> bytes:
-        """Encrypt for one place; `binding` is `table/column/row id`."""
-        nonce = os.urandom(_NONCE_BYTES)
-        return _FORMAT + self._key_id + nonce + self._cipher.encrypt(nonce, plain, binding.encode())
+        """Encrypt for one place; `binding` is `table/column/row id`. Raises SealingKeyError for a broken key file."""
+        self._look_again()
+        ring, nonce = self._ring, os.urandom(_NONCE_BYTES)
+        return _FORMAT + ring.current + nonce + ring.ciphers[ring.current].encrypt(nonce, plain, binding.encode())
 
     def open(self, sealed: bytes, *, binding: str) -> bytes:
         """Decrypt a value of this very place. Raises SealBroken."""
-        if len(sealed) < _HEADER_BYTES or sealed[:1] != _FORMAT:
+        key_id = bytes.fromhex(key_id_of(sealed) or "")
+        if not key_id:
             raise SealBroken(f"{binding} is not a sealed value")
-        key_id = sealed[1 : 1 + _ID_BYTES]
-        if key_id != self._key_id:
+        cipher = self._ring.ciphers.get(key_id) or self._of_changed_file(key_id)
+        if cipher is None:
             raise SealBroken(
-                f"{binding} was sealed with key {key_id.hex()}, but this hub has key {self._key_id.hex()}: "
-                f"put the old {KEY_FILE} (or BELLWIRE_SECRET_KEY) back"
+                f"{binding} was sealed with key {key_id.hex()}, but this hub has {', '.join(map(bytes.hex, self._ring.ciphers))}: put the old "
+                f"{KEY_FILE} (or BELLWIRE_SECRET_KEY, BELLWIRE_SECRET_KEYS_OLD) back, or enter the secrets again"
             )
         nonce = sealed[1 + _ID_BYTES : _HEADER_BYTES]
         try:
-            return self._cipher.decrypt(nonce, sealed[_HEADER_BYTES:], binding.encode())
+            return cipher.decrypt(nonce, sealed[_HEADER_BYTES:], binding.encode())
         except InvalidTag as error:
-            raise SealBroken(f"{binding} was changed, or belongs to another row") from error
+            raise SealBroken(f"{binding} was changed, or belongs to another row: enter the secrets again") from error
 
-
-def _decode(text: str, source: str) -> bytes:
-    try:
-        key = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise SealingKeyError(f"{source} is not URL-safe base64") from error
-    if len(key) != 32:
-        raise SealingKeyError(f"{source} must hold 32 bytes as URL-safe base64, it holds {len(key)}")
-    return key
-
-
-def _create_key_file(path: Path) -> None:
-    """Write the whole file aside and link it into place, so that two first starts agree on one key."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    aside = path.with_name(f".{KEY_FILE}.{secrets.token_hex(8)}")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(base64.urlsafe_b64encode(secrets.token_bytes(32)) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+    def _of_changed_file(self, key_id: bytes) -> AESGCM | None:
         try:
-            os.link(aside, path)
-        except FileExistsError:
+            self._look_again()
+        except SealingKeyError:
+            return None
+        return self._ring.ciphers.get(key_id)
+
+    def _look_again(self) -> None:
+        """Take over the key file where it is another than the one that was read last."""
+        if self._file is None:
             return
-    finally:
-        aside.unlink()
-    folder = os.open(path.parent, os.O_RDONLY)
+        stamp = _stamp(self._file)
+        if stamp is not None and stamp != self._stamp:
+            self._ring = _ring((*read_key_file(self._file), *self._keys))
+            self._stamp = stamp
+
+
+def open_values(sealer: Sealer, sealed: bytes, *, binding: str) -> tuple[dict[str, object], str]:
+    """A sealed JSON object, and what is wrong when it does not open: then there are no values."""
     try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        return msgspec.json.decode(sealer.open(sealed, binding=binding), type=dict[str, object]), ""
+    except SealBroken as error:
+        return {}, str(error)
+
+
+def key_id_of(sealed: bytes) -> str | None:
+    """Which key a value was sealed with, in hex; None for what is no sealed value."""
+    if len(sealed) < _HEADER_BYTES or sealed[:1] != _FORMAT:
+        return None
+    return sealed[1 : 1 + _ID_BYTES].hex()
+
+
+def id_of_key(key: bytes) -> str:
+    """How a key is called, in hex."""
+    return hashlib.sha256(b"bellwire sealing key id\0" + key).digest()[:_ID_BYTES].hex()
+
+
+def _ring(keys: Sequence[bytes]) -> _Ring:
+    for key in keys:
+        if len(key) != KEY_BYTES:
+            raise SealingKeyError(f"the sealing key must be {KEY_BYTES} bytes, this one has {len(key)}")
+    ids = [bytes.fromhex(id_of_key(key)) for key in keys]
+    return _Ring(ids[0], {one: AESGCM(key) for one, key in zip(ids, keys, strict=True)})
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """Changes whenever the file does; None where there is none: what was read stays in use."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size

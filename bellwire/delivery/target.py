@@ -43,6 +43,8 @@ class Targets:
         destination = self._destinations.get(integration.destination)
         if destination is None:
             return Unusable(reason=f"this version knows no destination {integration.destination!r}")
+        if integration.unreadable:
+            return Unusable(reason=f"its secrets can not be opened: {integration.unreadable}")
         try:
             settings = msgspec.convert(integration.settings, destination.settings)
         except msgspec.ValidationError as error:

@@ -234,6 +234,8 @@ class Ingest:
         app = self._config.current().apps.get(call.app_id)
         if app is None or app.project_id != call.project_id:
             raise IngestError(400, 7226, "There is no app for this receipt in the project.")
+        if app.unreadable:
+            raise IngestError(503, 7110, "This app's credentials cannot be opened; its page says why.")
         return app
 
     async def _prove(self, app: App, call: ReceiptCall) -> list[Snapshot]:

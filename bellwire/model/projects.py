@@ -47,6 +47,8 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
     recovered_until_ms: int | None = None
     """Notifications up to this store time are known to be complete."""
     created_at_ms: int = 0
+    unreadable: str = ""
+    """Why `secrets` could not be opened, in words; empty = they could."""
 
     def __repr__(self) -> str:
         return f"App(id={self.id!r}, store={self.store!r}, name={self.name!r})"
@@ -103,6 +105,8 @@ class Integration(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit: RateLimit | None = None
     """None = only what the destination itself declares."""
     created_at_ms: int = 0
+    unreadable: str = ""
+    """Why the secrets among `settings` could not be opened, in words; empty = they could."""
 
     def __repr__(self) -> str:
         return f"Integration(id={self.id!r}, destination={self.destination!r}, name={self.name!r})"

@@ -141,7 +141,7 @@ def _connect(
                 f"{engine.url.render_as_string(hide_password=True)} is not the hub's database or not up to date: use "
                 "the hub's BELLWIRE_DATA_DIR or BELLWIRE_DATABASE_URL"
             )
-        sealer = Sealer.open_or_create(settings.data_dir, settings.secret_key)
+        sealer = Sealer.open_or_create(settings.data_dir, settings.secret_key, settings.secret_keys_old)
         platforms = tuple(Platform) if store is None else (PLATFORMS[store],)
         now_ms = time.time_ns() // 1_000_000
         with engine.begin() as connection:

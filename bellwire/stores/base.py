@@ -53,6 +53,12 @@ class CredentialError(StoreError):
     """The store refuses our credentials: a person must act. The message is safe to show."""
 
 
+def require_readable(app: App) -> None:
+    """Raises CredentialError for an app whose secrets cannot be opened: no call is made without them."""
+    if app.unreadable:
+        raise CredentialError(f"the app's secrets cannot be opened: {app.unreadable}")
+
+
 class PaymentPending(StoreError):
     """Known, but not paid yet (code 7651): nothing is owned."""
 

@@ -259,7 +259,7 @@ def test_trouble_is_one_line(bellwire: Bellwire, project_id: str, monkeypatch: p
     monkeypatch.setenv("BELLWIRE_SECRET_KEY", base64.urlsafe_b64encode(b"k" * 32).decode())
     bellwire("app", "create", "app-store", "A", "--bundle-id", "a")
     monkeypatch.delenv("BELLWIRE_SECRET_KEY")
-    assert "was sealed with key" in line("app", "list")
+    assert "was sealed with key" in bellwire("app", "list").stderr
     monkeypatch.setenv("BELLWIRE_PORT", "many")
     assert "BELLWIRE_PORT" in line("project", "list")
     monkeypatch.setenv("BELLWIRE_PORT", "1")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bellwire.db.secrets import KEY_FILE, SealBroken, Sealer, SealingKeyError
+from bellwire.db.sealing_keys import KEY_FILE, SealingKeyError
+from bellwire.db.secrets import SealBroken, Sealer
 
 HERE = "apps/sealed_secrets/app1"
 

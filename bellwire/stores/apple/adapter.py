@@ -28,6 +28,7 @@ from bellwire.stores.base import (
     Rejected,
     StoreError,
     StoreUnavailable,
+    require_readable,
 )
 
 HISTORY_DAYS = {PRODUCTION: 179, SANDBOX: 29}
@@ -147,6 +148,7 @@ class AppleAdapter:
         held = self._connections.get(app.id)
         if held is not None and held.app.config == app.config and held.app.secrets == app.secrets:
             return held
+        require_readable(app)
         try:
             config = msgspec.convert(app.config, Config)
         except msgspec.ValidationError as error:

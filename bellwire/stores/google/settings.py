@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from bellwire.model.projects import App
-from bellwire.stores.base import CredentialError
+from bellwire.stores.base import CredentialError, require_readable
 
 API_ENDPOINT = "https://androidpublisher.googleapis.com"
 TOKEN_URI = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
@@ -123,6 +123,7 @@ def read_config(app: App) -> Config:
 
 def read_access(app: App, *, allow_test_roots: bool) -> Access:
     """The app's credentials. Raises CredentialError when the key file is missing or no key file."""
+    require_readable(app)
     config = read_config(app)
     text = app.secrets.get("service_account_json", "")
     if not text:

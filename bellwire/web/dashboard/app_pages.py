@@ -26,6 +26,7 @@ class AppCard(msgspec.Struct, frozen=True, kw_only=True):
     """None for a store that the hub has no door for."""
     health: AppHealth
     config: list[tuple[str, str]]
+    unreadable: str
 
 
 class Dismissal(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +73,7 @@ def _card(caller: Caller, connection: sa.Connection, app: App) -> AppCard:
         notification_url=url,
         health=health,
         config=_config(app),
+        unreadable=app.unreadable,
     )
 
 

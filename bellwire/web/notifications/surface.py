@@ -31,7 +31,7 @@ def notification_surface(services: Services) -> Surface:
 
 
 def _app(services: Services, slug: str, token: str) -> App:
-    """The app behind a path. Raises Problem 404: then the URL is wrong, and nothing is kept."""
+    """The app behind a path. Raises Problem 404: then the URL is wrong, and nothing is kept; 503 for a broken seal."""
     slugs = sorted({declaration.slug for declaration in DECLARATIONS.values()})
     if slug not in slugs:
         raise Problem(404, f"There is no store {slug!r}; the path is {PREFIX}/STORE/TOKEN, STORE one of {slugs}.")
@@ -40,4 +40,6 @@ def _app(services: Services, slug: str, token: str) -> App:
         raise Problem(404, "No app has this token; copy the notification URL from the app's page again.")
     if app.store not in DECLARATIONS or DECLARATIONS[app.store].slug != slug:
         raise Problem(404, f"The app with this token is not of store '{slug}'; copy its notification URL again.")
+    if app.unreadable:
+        raise Problem(503, "This app's credentials cannot be opened; its page says why.")
     return app
