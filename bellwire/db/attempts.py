@@ -29,7 +29,7 @@ class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     environment: str | None
     attempt: int
     trigger: str
-    """automatic | manual | test"""
+    """automatic | manual | test | replay"""
     outcome: str
     reason: str
     """In words, fit to be shown."""
@@ -54,8 +54,12 @@ class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     response_truncated: bool = False
 
 
+SCHEDULED = ("automatic", "replay")
+"""Triggers of attempts that follow a schedule: a failure is tried again by itself, or parked."""
+
+
 class LastAutomatic(msgspec.Struct, frozen=True, kw_only=True):
-    """What the newest automatic attempt left behind."""
+    """What the newest attempt of a schedule left behind."""
 
     settled: bool
     """Delivered or skipped: nothing was to follow."""
@@ -82,10 +86,10 @@ def append_attempt(connection: sa.Connection, record: AttemptRecord) -> int:
 
 
 def load_last_automatic(connection: sa.Connection, integration_id: str, event_seq: int) -> LastAutomatic | None:
-    """The newest automatic attempt of a delivery; None when there was none."""
+    """The newest attempt of a schedule; None when there was none."""
     query = (
         sa.select(attempts.c.outcome, attempts.c.next_attempt_at_ms)
-        .where(*_of(integration_id, event_seq), attempts.c.trigger == "automatic")
+        .where(*_of(integration_id, event_seq), attempts.c.trigger.in_(SCHEDULED))
         .order_by(attempts.c.id.desc())
         .limit(1)
     )

@@ -76,6 +76,8 @@ class FeedRow(msgspec.Struct, frozen=True, kw_only=True):
             return FeedStatus.SENDING
         if self.attempt_id is None or (self.outbox_manual and self.outbox_state is not None):
             return FeedStatus.QUEUED
+        if self.outbox_state == OUTBOX_DUE and self.settled_status is not FeedStatus.RETRYING:
+            return FeedStatus.QUEUED  # a replay asks for it again
         return self.settled_status
 
     @property

@@ -68,13 +68,12 @@ _last_enqueued = 0
 
 
 def enqueues_of_this_process() -> int:
-    """Grows with every `enqueue_rows`: tells a commit that brought work from one that did not."""
+    """Grows with every `note_enqueued`: tells a commit that brought work from one that did not."""
     return _last_enqueued
 
 
 def enqueue_rows(connection: sa.Connection, rows: Sequence[OutboxRow]) -> None:
     """Queue, in the transaction that appends the events; a row that is there already is left as it is."""
-    global _last_enqueued
     if not rows:
         return
     _ENQUEUE.run(
@@ -94,6 +93,12 @@ def enqueue_rows(connection: sa.Connection, rows: Sequence[OutboxRow]) -> None:
             for row in rows
         ],
     )
+    note_enqueued()
+
+
+def note_enqueued() -> None:
+    """Rows became due: delivery is to look once they are committed."""
+    global _last_enqueued
     _last_enqueued = next(_enqueued) + 1
 
 

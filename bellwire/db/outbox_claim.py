@@ -47,6 +47,7 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     app_user_id: str | None
     environment: str | None
     payload: bytes
+    replay_id: str | None = None
 
 
 class LaneClaim(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +72,7 @@ class _Found(msgspec.Struct, frozen=True, array_like=True, gc=False):
     manual: int
     late: int
     due_at_ms: int
+    replay_id: str | None
     before: int
     project_id: str
     event_id: str
@@ -100,17 +102,21 @@ _same_customer = sa.and_(
 )
 _due_as_well = sa.and_(_earlier.c.state == _DUE, _earlier.c.due_at_ms <= _now)
 _holds_back = sa.and_(_earlier.c.state.in_((_DUE, _LEASED)), _earlier.c.created_at_ms > _young_after)
-_must_wait = sa.exists().where(_same_customer, sa.or_(_holds_back, _due_as_well))
+_counts = sa.or_(_waiting.c.late, _earlier.c.replay_id.is_(None), _young_after < 0)
+"""Unless the lane is strict, a replayed event never keeps a fresh one waiting."""
+_must_wait = sa.exists().where(_same_customer, _counts, sa.or_(_holds_back, _due_as_well))
 """An earlier event of the customer is unfinished and young, or could itself be taken now."""
-_must_wait_all_the_same = sa.exists().where(_same_customer, _holds_back, ~_due_as_well)
+_must_wait_all_the_same = sa.exists().where(_same_customer, _counts, _holds_back, ~_due_as_well)
 """An earlier event is unfinished and young, and can not be taken now."""
-_before = sa.select(sa.func.count()).select_from(_earlier).where(_same_customer, _due_as_well).scalar_subquery()
+_before = (
+    sa.select(sa.func.count()).select_from(_earlier).where(_same_customer, _counts, _due_as_well).scalar_subquery()
+)
 
 _due_rows = (_waiting.c.integration_id == _lane, _waiting.c.state == _DUE, _waiting.c.due_at_ms <= _now)
 
 
 def _found(*conditions: sa.ColumnElement[bool], before: sa.ColumnElement[int]) -> Packed[_Found]:
-    names = ("id", "integration_id", "event_seq", "customer_id", "attempt", "manual", "late", "due_at_ms")
+    names = "id integration_id event_seq customer_id attempt manual late due_at_ms replay_id".split()
     chosen = (
         sa.select(*(_waiting.c[name] for name in names), before.label("before"))
         .where(*conditions)
@@ -180,7 +186,7 @@ _NEXT_DUE = [
 _OLDEST_HOLDING_BACK = (
     sa.select(sa.func.min(_earlier.c.created_at_ms))
     .select_from(_waiting.join(_earlier, _same_customer))
-    .where(*_due_rows, _holds_back)
+    .where(*_due_rows, _counts, _holds_back)
 )
 """The row that will first be too old to hold others back."""
 
@@ -259,7 +265,8 @@ def _in_order(found: list[_Found]) -> list[_Found]:
     rows_of: dict[int, list[_Found]] = {}
     for row in sorted(found, key=lambda row: row.id):
         rows = rows_of.setdefault(row.customer_id, [])
-        if row.before == len(rows) or row.manual:
+        counted = len(rows) if row.late else sum(one.replay_id is None for one in rows)
+        if row.before == counted or row.manual:
             rows.append(row)
     return [rows.pop(0) for row in found if (rows := rows_of[row.customer_id])]
 
@@ -282,6 +289,7 @@ def _claimed(row: _Found, fence: Fence, lease_until_ms: int) -> Claimed:
         app_user_id=row.app_user_id,
         environment=row.environment,
         payload=_as_bytes(row.payload),
+        replay_id=row.replay_id,
     )
 
 

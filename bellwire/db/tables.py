@@ -445,10 +445,58 @@ outbox = Table(
     Column("lease_until_ms", BigInteger),
     Column("lease", BigInteger),  # fencing token of the claim
     Column("late", Boolean, nullable=False, server_default=false()),  # a retry or a replay: fresh events go before it
+    Column("replay_id", Text),  # the replay that asked for it
     UniqueConstraint("integration_id", "event_seq"),
     Index("ix_outbox_class", "integration_id", "state", "late", "due_at_ms"),
     Index("ix_outbox_customer", "integration_id", "customer_id", "id"),
+    Index(
+        "ix_outbox_replay",
+        "replay_id",
+        "state",
+        sqlite_where=text("replay_id IS NOT NULL"),
+        postgresql_where=text("replay_id IS NOT NULL"),
+    ),
+    Index(
+        "ix_outbox_parked",
+        "integration_id",
+        "id",
+        sqlite_where=text("state = 2"),
+        postgresql_where=text("state = 2"),
+    ),
     sqlite_autoincrement=True,
+)
+
+replays = Table(
+    "replays",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project_id", Text, ForeignKey("projects.id"), nullable=False),
+    Column("integration_id", Text, ForeignKey("integrations.id"), nullable=False),
+    Column("selection", Text, nullable=False),  # which deliveries, as JSON
+    Column("status", Text, nullable=False),  # waiting | running | done | cancelled | failed
+    Column("message", Text, nullable=False, server_default=""),  # what it waits for or failed at, in words
+    Column("rate_per_s", Float),  # null = as fast as the lane takes it
+    Column("total", BigInteger, nullable=False),  # selected when it was made
+    Column("cursor", BigInteger, nullable=False),  # everything up to here is put out
+    Column("last", BigInteger, nullable=False),  # the end of what is selected
+    Column("enqueued", BigInteger, nullable=False, server_default="0"),
+    Column("passed_over", BigInteger, nullable=False, server_default="0"),  # were waiting anyhow
+    Column("delivered", BigInteger, nullable=False, server_default="0"),
+    Column("skipped", BigInteger, nullable=False, server_default="0"),
+    Column("paced_at_ms", BigInteger, nullable=False, server_default="0"),  # up to then the rate is used up
+    Column("created_by", Text, nullable=False),
+    Column("idempotency_key", Text),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("started_at_ms", BigInteger),
+    Column("ended_at_ms", BigInteger),
+    UniqueConstraint("project_id", "idempotency_key"),
+    Index("ix_replays_project", "project_id", "created_at_ms"),
+    Index(
+        "ix_replays_open",
+        "id",
+        sqlite_where=text("ended_at_ms IS NULL"),
+        postgresql_where=text("ended_at_ms IS NULL"),
+    ),
 )
 
 attempts = Table(
@@ -463,7 +511,7 @@ attempts = Table(
     Column("app_user_id", Text),
     Column("environment", Text),
     Column("attempt", Integer, nullable=False),
-    Column("trigger", Text, nullable=False),  # automatic | manual | test
+    Column("trigger", Text, nullable=False),  # automatic | manual | test | replay
     Column("outcome", Text, nullable=False),
     Column("reason", Text, nullable=False),  # in words
     Column("status_code", Integer),

@@ -5,6 +5,7 @@ import random
 import structlog
 from msgspec.structs import replace
 
+from bellwire.db.attempts import SCHEDULED
 from bellwire.db.config import ConfigCache
 from bellwire.db.outbox import Held
 from bellwire.db.outbox_claim import Claimed
@@ -37,7 +38,7 @@ class Dispatcher:
 
     async def deliver(self, row: Claimed) -> Ended:
         """Attempt a row, or skip it with a reason; raises nothing but cancellation."""
-        trigger = "manual" if row.manual else "automatic"
+        trigger = _trigger_of(row)
         integration = self._config.current().integrations.get(row.integration_id)
         if integration is None:
             return skipped(row, "the integration was deleted")
@@ -59,15 +60,19 @@ class Dispatcher:
 
 def skipped(row: Claimed, reason: str) -> Ended:
     """A row that will not be sent; `reason` is shown."""
-    trigger = "manual" if row.manual else "automatic"
-    return _ended(row, unsent(row, trigger, verdict(Outcome.SKIPPED, reason)), _FALLBACK_SCHEDULE)
+    return _ended(row, unsent(row, _trigger_of(row), verdict(Outcome.SKIPPED, reason)), _FALLBACK_SCHEDULE)
+
+
+def _trigger_of(row: Claimed) -> str:
+    """Why this row is attempted now."""
+    return "manual" if row.manual else "automatic" if row.replay_id is None else "replay"
 
 
 def _ended(row: Claimed, attempted: Attempted, schedule: str) -> Ended:
     """The attempt with what its automatic schedule has next; after a manual one the database knows (`run_turns`)."""
     record = attempted.record
     settled = attempted.verdict.settled
-    if not settled and record.trigger == "automatic":
+    if not settled and record.trigger in SCHEDULED:
         delay_ms = None
         if attempted.verdict.retried:
             delay_ms = retry_delay_ms(
@@ -83,4 +88,5 @@ def _ended(row: Claimed, attempted: Attempted, schedule: str) -> Ended:
         record=record,
         settled=settled,
         committed_at_ms=None if row.late or row.manual else row.due_at_ms,
+        replay_id=row.replay_id,
     )

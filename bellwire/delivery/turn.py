@@ -6,9 +6,10 @@ import msgspec
 import sqlalchemy as sa
 from msgspec.structs import replace
 
-from bellwire.db.attempts import AttemptRecord, append_attempts
+from bellwire.db.attempts import SCHEDULED, AttemptRecord, append_attempts
 from bellwire.db.outbox import Fence, Held, Later, finish, release, release_expired, reschedule, resume
 from bellwire.db.outbox_claim import LaneClaim, LaneRoom, claim_due
+from bellwire.db.replays import Replayed, count_replayed
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -19,6 +20,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     settled: bool
     committed_at_ms: int | None = None
     """When the event was committed; None for a retry or replay."""
+    replay_id: str | None = None
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +53,11 @@ def run_turns(connection: sa.Connection, turns: Sequence[Turn]) -> list[TurnResu
 
 
 def _run(connection: sa.Connection, turn: Turn) -> TurnResult:
-    automatic = [ended for ended in turn.ended if ended.record.trigger == "automatic" and not ended.settled]
+    automatic = [ended for ended in turn.ended if ended.record.trigger in SCHEDULED and not ended.settled]
+    replayed = [
+        Replayed(one.held, one.replay_id, one.record.outcome) for one in turn.ended if one.settled and one.replay_id
+    ]
+    count_replayed(connection, replayed)
     finish(connection, [ended.held for ended in turn.ended if ended.settled])
     reschedule(connection, [Later(held=one.held, due_at_ms=one.record.next_attempt_at_ms) for one in automatic])
     records = [_settle_manual(connection, ended, turn.now_ms) for ended in turn.ended]
