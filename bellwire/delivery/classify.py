@@ -1,5 +1,6 @@
 """What an answer means and what follows from it, in one table and in words (style 7). Pure."""
 
+from functools import lru_cache
 from typing import assert_never
 
 import msgspec
@@ -23,6 +24,7 @@ def judge(destination: Destination, settings: msgspec.Struct, answer: Answer) ->
     return verdict(outcome, _explain(answer, outcome), retry_every_failure=destination.retry_every_failure)
 
 
+@lru_cache(1024)
 def verdict(outcome: Outcome, reason: str, *, retry_every_failure: bool = False) -> Verdict:
     """What follows from an outcome. What a person must mend is retried too: it may be mended while it waits."""
     match outcome:

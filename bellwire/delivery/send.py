@@ -123,9 +123,9 @@ def _record(
         error=None if answer.error is None else answer.error.value,
         request_method=request.method,
         request_url=veil.url(request),
-        request_headers=_encode(veil.headers(request)).decode(),
+        request_headers=veil.headers(request),
         request_body=veil.bytes(request.body),
-        response_headers=veil.text(_encode(answer.headers).decode()),
+        response_headers=veil.json(answer.headers),
         response_body=veil.bytes(answer.body),
         response_truncated=answer.truncated,
     )

@@ -1,7 +1,7 @@
 """Keeps secrets out of the attempt log, wherever a request or an answer (an echo, an error page) may show them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from urllib.parse import quote
 
 import msgspec
@@ -11,6 +11,8 @@ from bellwire.destinations.settings import MASK, split
 
 _SHORTEST = 6
 """Shorter secrets are masked where they are named, but not looked for in text: they would be found by chance."""
+
+_encode = msgspec.json.Encoder().encode
 
 
 class Veil:
@@ -26,10 +28,18 @@ class Veil:
         self._secrets = sorted(spelled, key=len, reverse=True)
         self._secret_bytes = [secret.encode() for secret in self._secrets]
 
-    def headers(self, request: OutboundRequest) -> dict[str, str]:
-        """The request's headers, fit to be shown."""
+    def headers(self, request: OutboundRequest) -> str:
+        """The request's headers as JSON, fit to be shown."""
         named = {name.lower() for name in request.secret_headers}
-        return {name: MASK if name.lower() in named else self.text(value) for name, value in request.headers.items()}
+        shown = {name: MASK if name.lower() in named else value for name, value in request.headers.items()}
+        return self.json(shown)
+
+    def json(self, texts: Mapping[str, str]) -> str:
+        """These as JSON, the values fit to be shown."""
+        encoded = _encode(texts).decode()
+        if any(secret in encoded for secret in self._secrets):  # among them as JSON spells them
+            encoded = _encode({name: self.text(value) for name, value in texts.items()}).decode()
+        return encoded
 
     def url(self, request: OutboundRequest) -> str:
         """The request's URL, fit to be shown."""

@@ -32,6 +32,8 @@ class Wire:
     def __init__(self, connector: TimedConnector, defaults: Mapping[str, str]) -> None:
         self._connector = connector
         self._defaults = [(name.lower(), f"{name}: {value}\r\n") for name, value in defaults.items()]
+        self._all_defaults = "".join(line for _, line in self._defaults)
+        self._default_names = {"host", *(name for name, _ in self._defaults)}
         self._origins: dict[tuple[str, str | None, int | None], aiohttp.ClientRequest] = {}
 
     async def connect(self, target: URL) -> Connection:
@@ -68,17 +70,17 @@ class Wire:
 
     def _head(self, method: str, target: URL, headers: Mapping[str, str], body: bytes) -> bytes:
         given = {name.lower() for name in headers}
-        lines = [f"{method} {target.raw_path_qs} HTTP/1.1\r\n"]
-        if "host" not in given:
-            lines.append(f"Host: {target.host_port_subcomponent}\r\n")
-        lines += [line for name, line in self._defaults if name not in given]
-        lines += [f"{name}: {value}\r\n" for name, value in headers.items()]
+        host = f"Host: {target.host_port_subcomponent}\r\n"
+        defaults = self._all_defaults
+        if not given.isdisjoint(self._default_names):
+            host = "" if "host" in given else host
+            defaults = "".join([line for name, line in self._defaults if name not in given])
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        if body and "content-type" not in given:
+            lines += "Content-Type: application/octet-stream\r\n"
         if body or method not in _WITHOUT_LENGTH:
-            if body and "content-type" not in given:
-                lines.append("Content-Type: application/octet-stream\r\n")
-            lines.append(f"Content-Length: {len(body)}\r\n")
-        lines.append("\r\n")
-        return "".join(lines).encode()
+            lines += f"Content-Length: {len(body)}\r\n"
+        return f"{method} {target.raw_path_qs} HTTP/1.1\r\n{host}{defaults}{lines}\r\n".encode()
 
 
 async def _final_head(protocol: ResponseHandler) -> Answered:

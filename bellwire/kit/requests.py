@@ -76,9 +76,16 @@ def check_headers(method: str, headers: Mapping[str, str]) -> None:
     if not _TOKEN.fullmatch(method):
         raise UnusableRequest("the method is no HTTP method")
     for name, value in headers.items():
-        if not _TOKEN.fullmatch(name):
-            raise UnusableRequest(f"{name[:40]!r} is no header name")
-        if name.lower() in _FRAMING:
-            raise UnusableRequest(f"header {name} can not be chosen")
+        _check_header_name(name)
+        if value.isascii() and value.isprintable():
+            continue
         if _BAD_IN_VALUE.search(value):
             raise UnusableRequest(f"the value of header {name} holds a line break or control character")
+
+
+@lru_cache(maxsize=1024)
+def _check_header_name(name: str) -> None:
+    if not _TOKEN.fullmatch(name):
+        raise UnusableRequest(f"{name[:40]!r} is no header name")
+    if name.lower() in _FRAMING:
+        raise UnusableRequest(f"header {name} can not be chosen")

@@ -1,5 +1,7 @@
 """Secrets never reach the attempt log."""
 
+import json
+
 from bellwire.delivery.veil import Veil
 from bellwire.destinations.base import OutboundRequest
 from bellwire.destinations.settings import MASK
@@ -17,11 +19,12 @@ def request(url: str = "https://example.com/x", **headers: str) -> OutboundReque
 
 
 def test_named_headers_are_masked_whole() -> None:
-    assert VEIL.headers(request(Authorization="whatever", Other="fine")) == {"Authorization": MASK, "Other": "fine"}
+    shown = json.loads(VEIL.headers(request(Authorization="whatever", Other="fine")))
+    assert shown == {"Authorization": MASK, "Other": "fine"}
 
 
 def test_a_secret_in_any_other_header_is_masked_too() -> None:
-    shown = VEIL.headers(request(Copy='x Bearer "top/secret" y'))
+    shown = json.loads(VEIL.headers(request(Copy='x Bearer "top/secret" y')))
     assert shown == {"Copy": f"x {MASK} y"}
 
 
