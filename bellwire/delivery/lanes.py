@@ -5,10 +5,9 @@ from collections import deque
 from bellwire.db.outbox_claim import Claimed, LaneRoom
 from bellwire.model.projects import Integration
 
-AHEAD = 4
+AHEAD = 8
 """A lane holds up to this many times its concurrency: what is sent, and what is ready to be sent while a turn of the
-database runs. With less the senders wait for rows, and turns get smaller and dearer (measured: 2 gives 0.4 of the bare
-client's rate with 64 at once, 4 gives 0.55, 8 no more)."""
+database runs. With less the senders wait for rows, and turns get smaller and dearer."""
 
 
 class Lane:
@@ -18,6 +17,8 @@ class Lane:
         self.integration = integration
         self.ready: deque[Claimed] = deque()
         self.sending = 0
+        self.more = False
+        """The last turn took all that the lane had room for, or left some that it had no room for."""
         self._late_held = 0
 
     @property
@@ -27,6 +28,11 @@ class Lane:
     @property
     def held(self) -> int:
         return len(self.ready) + self.sending
+
+    @property
+    def short(self) -> bool:
+        """Senders are about to wait for rows that are there."""
+        return self.more and len(self.ready) < self.concurrency
 
     def room(self) -> LaneRoom:
         """What may be claimed now. Retries and replays hold at most half of the wire, so that they never keep fresh events out;

@@ -21,7 +21,7 @@ def test_a_kill_in_the_middle_sends_everything_again(tmp_path: Path, monkeypatch
             server.replies["/in"] = hang
             async with open_hub(tmp_path) as hub:
                 hook = hub.webhook(f"{server.base_url}/in", filters=Filters(concurrency=3))
-                for customer in range(20):
+                for customer in range(40):
                     hub.emit(hook, customer_id=customer)
                 task = asyncio.create_task(hub.delivery.run())
                 await server.until("/in", 3)
@@ -32,7 +32,7 @@ def test_a_kill_in_the_middle_sends_everything_again(tmp_path: Path, monkeypatch
             server.replies["/in"] = status(200)
             async with open_hub(tmp_path) as again:
                 async with again.delivering():
-                    await until(lambda: len(again.attempts()) == 20)
+                    await until(lambda: len(again.attempts()) == 40)
                 assert again.waiting() == []
                 assert {row.attempt for row in again.attempts()} == {1}
 
