@@ -1,9 +1,11 @@
 """The generated reference pages are those of the code as it is."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+from bellwire.observe.metrics import METRICS
 from bellwire.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -27,3 +29,11 @@ def test_every_command_has_its_section() -> None:
     page = (ROOT / "docs/reference/commands.md").read_text()
     for name in ("app create play", "app update app-store", "integration create webhook", "events tail", "simulate"):
         assert f"## bellwire {name}\n" in page
+
+
+def test_monitoring_guide_asks_for_metrics_that_exist() -> None:
+    page = (ROOT / "docs/guide/monitoring.md").read_text()
+    asked = set(re.findall(r"\bbellwire_\w+", page))
+    assert len(asked) > 15
+    known = {metric.name for metric in METRICS}
+    assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in asked} <= known
