@@ -13,6 +13,7 @@ from bellwire.cli.events import events_group
 from bellwire.cli.integrations import integration_group
 from bellwire.cli.keys import key_group
 from bellwire.cli.projects import project_group
+from bellwire.cli.rotate import drop_old_secret, drop_old_token, rotate_app_token, rotate_secret
 from bellwire.cli.run import demo, migrate, serve, simulate
 from bellwire.cli.sealing import sealing_group
 from bellwire.cli.users import user_group
@@ -54,3 +55,8 @@ for command in (
     sealing_group,
 ):
     main.add_command(command)
+
+for command in (rotate_app_token, drop_old_token):
+    app_group.add_command(command)
+for command in (rotate_secret, drop_old_secret):
+    integration_group.add_command(command)

@@ -48,7 +48,7 @@ def _creator(destination: Destination) -> click.Command:
 
     @click.command(destination.slug, help=f"{destination.description}\n\nNAME is what the dashboard calls it.")
     @click.argument("name", type=Name())
-    @options_of(destination.settings, without=frozenset({_SIGNING_SECRET}))
+    @options_of(destination.settings, without=frozenset({_SIGNING_SECRET, "previous_signing_secret"}))
     @click.option(
         "--event",
         "event_types",

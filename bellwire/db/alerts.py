@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from bellwire.db.dialect import insert
 from bellwire.db.notices import dismiss_notice, upsert_notice
-from bellwire.db.secrets import Sealer
+from bellwire.db.secrets import Sealer, open_values
 from bellwire.db.tables import alert_channels, alert_sends, alerts
 from bellwire.destinations.settings import split
 from bellwire.kit.ids import new_public_id, new_row_id
@@ -69,6 +69,8 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     settings: dict[str, object]
     created_at_ms: int
+    unreadable: str = ""
+    """Why the secrets could not be opened, in words; empty = they could."""
 
     def __repr__(self) -> str:
         return f"Channel(id={self.id!r}, kind={self.kind!r})"
@@ -306,14 +308,14 @@ def _over(alert: OpenAlert, name: str, now_ms: int) -> AlertMessage:
 
 
 def _channel(row: sa.Row[*tuple[object, ...]], sealer: Sealer) -> Channel:
-    secret = sealer.open(row.sealed_secrets, binding=_binding(row.id))
+    secret, unreadable = open_values(sealer, row.sealed_secrets, binding=_binding(row.id))
     return Channel(
         id=row.id,
         project_id=row.project_id,
         kind=row.kind,
-        settings=msgspec.json.decode(row.settings, type=dict[str, object])
-        | msgspec.json.decode(secret, type=dict[str, object]),
+        settings=msgspec.json.decode(row.settings, type=dict[str, object]) | secret,
         created_at_ms=row.created_at_ms,
+        unreadable=unreadable,
     )
 
 

@@ -1,11 +1,18 @@
 """Keys, tokens and secrets change while the hub works; what is broken is shut alone."""
 
 import asyncio
+import hashlib
+import hmac
+import json
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
+from standardwebhooks import Webhook, WebhookVerificationError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from bellwire.app import Hub
 from bellwire.cli import main
@@ -13,6 +20,7 @@ from bellwire.db import version
 from bellwire.db.sealing_keys import KEY_FILE, new_key
 from bellwire.db.secrets import SealBroken, key_id_of
 from bellwire.db.tables import apps, integrations
+from bellwire.kit.ids import new_token
 from tests.security.person import person
 from tests.support.world import World, live
 
@@ -119,5 +127,90 @@ def test_a_hub_with_another_key_does_not_start(tmp_path: Path) -> None:
             Hub(settings)
         file.write_text(kept)
         await it.start(settings)
+
+    live(tmp_path, scene)
+
+
+def test_a_signing_secret_changes_without_a_refused_delivery(tmp_path: Path) -> None:
+    """Receivers of Standard Webhooks believe every request with the old secret and with the new one; then the new alone."""
+    got: list[tuple[dict[str, str], bytes]] = []
+    secrets: list[str] = []
+
+    async def receive(request: Request) -> Response:
+        got.append((dict(request.headers), await request.body()))
+        return Response()
+
+    def believed(secret: str) -> bool:
+        headers, body = got[-1]
+        try:
+            Webhook(secret).verify(body, headers)
+        except WebhookVerificationError:
+            return False
+        return True
+
+    def believed_by_the_single_signature(secret: str) -> bool:
+        headers, body = got[-1]
+        sent_at, _, digest = headers["x-revenuecat-webhook-signature"].removeprefix("t=").partition(",v1=")
+        return hmac.compare_digest(
+            digest, hmac.new(secret.encode(), f"{sent_at}.".encode() + body, hashlib.sha256).hexdigest()
+        )
+
+    async def scene(it: World) -> None:
+        old = new_token("whsec_")
+        hook = await it.webhook("s", url=f"{it.stores_url}/signed", signing_secret=old, standard_webhooks=True)
+        await it.hub.delivery.send_test(it.project_id, hook.id)
+        assert (believed(old), believed_by_the_single_signature(old)) == (True, True)
+        new = run(it, "integration", "rotate-secret", hook.id).split("\n")[1]
+        assert new.startswith("whsec_")
+        await it.hub.delivery.send_test(it.project_id, hook.id)
+        assert (believed(old), believed(new), believed_by_the_single_signature(old)) == (True, True, True)
+        run(it, "integration", "drop-old-secret", hook.id)
+        await it.hub.delivery.send_test(it.project_id, hook.id)
+        assert (believed(old), believed(new), believed_by_the_single_signature(new)) == (False, True, True)
+        newest = run(it, "integration", "rotate-secret", hook.id, "--at-once").split("\n")[1]
+        await it.hub.delivery.send_test(it.project_id, hook.id)
+        assert (believed(new), believed(newest), believed_by_the_single_signature(newest)) == (False, True, True)
+        secrets.extend((old, new, newest))
+
+    live(tmp_path, scene, routes=[Route("/signed", receive, methods=["POST"])])
+    kept = b"".join(file.read_bytes() for file in tmp_path.iterdir() if file.name != KEY_FILE)
+    assert len(secrets) == 3
+    for secret in secrets:
+        assert secret.encode() not in kept
+
+
+def test_a_notification_url_changes_without_a_lost_message(tmp_path: Path) -> None:
+    async def scene(it: World) -> None:
+        it.apple.purchase("pro_monthly")
+        await it.settle()
+        body = it.inbox()[0]["dedup_key"] and json.dumps({"signedPayload": it.apple.mailer.memory[0].signed_payload})
+        old = it.apple.notification_url
+        new = (
+            f"{it.url}/v1/incoming"
+            + run(it, "app", "rotate-token", it.apple_app.id).split("/v1/incoming")[1].split()[0]
+        )
+        assert new != old
+        for url in (old, new):
+            assert await it.push(url, body.encode()) == (200, {"status": "duplicate"})
+        run(it, "app", "drop-old-token", it.apple_app.id)
+        assert (await it.push(new, body.encode()))[0] == 200
+        async with asyncio.timeout(10):  # another process closed it: seen within a quarter of a second
+            while (await it.push(old, body.encode()))[0] != 404:
+                await asyncio.sleep(0.05)
+
+    live(tmp_path, scene)
+
+
+def test_a_revoked_key_opens_nothing_in_a_running_hub(tmp_path: Path) -> None:
+    async def scene(it: World) -> None:
+        made = json.loads(run(it, "key", "create", "second", "--json").splitlines()[-1])
+        async with asyncio.timeout(10):
+            while (await it.call("GET", "/v1/subscribers/ada", key=made["key"]))[0] == 401:
+                await asyncio.sleep(0.05)
+        run(it, "key", "revoke", made["id"])
+        async with asyncio.timeout(10):
+            while (await it.call("GET", "/v1/subscribers/ada", key=made["key"]))[0] != 401:
+                await asyncio.sleep(0.05)
+        assert (await it.call("GET", "/v1/subscribers/ada"))[0] == 200
 
     live(tmp_path, scene)

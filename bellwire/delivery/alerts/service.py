@@ -134,6 +134,8 @@ class Alerts:
             project_name=message.project_id if project is None else project.name,
             public_url=self._settings.resolved_public_url(),
         )
+        if channel.unreadable:
+            return f"its secrets can not be opened: {channel.unreadable}"
         try:
             settings = msgspec.convert(channel.settings, KINDS[channel.kind])
         except (msgspec.ValidationError, KeyError):

@@ -6,6 +6,7 @@ Source for the optional headers: Standard Webhooks specification 1.0, "Webhook h
 import base64
 import binascii
 import hmac
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
@@ -45,6 +46,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         msgspec.Meta(
             title="Signing secret",
             description="Begins with `whsec_`. Every request carries `X-RevenueCat-Webhook-Signature`; empty = unsigned.",
+            pattern=r"^(whsec_[!-~]{16,})?$(?!\n)",
+        ),
+    ] = ""
+    previous_signing_secret: Annotated[
+        Secret,
+        msgspec.Meta(
+            title="Old signing secret",
+            description="While the receiver learns a new one: see `bellwire integration rotate-secret`.",
             pattern=r"^(whsec_[!-~]{16,})?$(?!\n)",
         ),
     ] = ""
@@ -88,9 +97,12 @@ def build(event: Event, settings: msgspec.Struct, context: AttemptContext) -> Ou
     if chosen.authorization:
         headers["Authorization"] = chosen.authorization
     if chosen.signing_secret:
-        headers["X-RevenueCat-Webhook-Signature"] = _signature(chosen.signing_secret, context.sent_at_s, body)
+        headers["X-RevenueCat-Webhook-Signature"] = _signature(
+            chosen.previous_signing_secret or chosen.signing_secret, context.sent_at_s, body
+        )
     if chosen.standard_webhooks:
-        headers |= _standard_headers(chosen.signing_secret, event.id, context.sent_at_s, body)
+        secrets = [secret for secret in (chosen.signing_secret, chosen.previous_signing_secret) if secret]
+        headers |= _standard_headers(secrets, event.id, context.sent_at_s, body)
     return OutboundRequest(
         method="POST", url=chosen.url, headers=headers, body=body, secret_headers=("Authorization",), timeout_s=60.0
     )
@@ -113,18 +125,19 @@ def _retry_schedule(settings: msgspec.Struct) -> str:
 
 
 def _signature(secret: str, sent_at_s: int, body: bytes) -> str:
-    """Source: spec events 10.3. The key is the whole secret, prefix included."""
+    """Source: spec events 10.3: exactly one `v1`. The key is the whole secret, prefix included."""
     digest = hmac.digest(secret.encode(), b"%d.%b" % (sent_at_s, body), "sha256")
     return f"t={sent_at_s},v1={digest.hex()}"
 
 
-def _standard_headers(secret: str, message_id: str, sent_at_s: int, body: bytes) -> dict[str, str]:
+def _standard_headers(secrets: Sequence[str], message_id: str, sent_at_s: int, body: bytes) -> dict[str, str]:
+    """A signature for each secret: receivers look for one that they can make, too."""
     signed = b"%b.%d.%b" % (message_id.encode(), sent_at_s, body)
-    digest = hmac.digest(_standard_key(secret), signed, "sha256")
+    digests = [hmac.digest(_standard_key(secret), signed, "sha256") for secret in secrets]
     return {
         "webhook-id": message_id,
         "webhook-timestamp": str(sent_at_s),
-        "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
+        "webhook-signature": " ".join(f"v1,{base64.b64encode(digest).decode()}" for digest in digests),
     }
 
 
