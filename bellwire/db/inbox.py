@@ -17,6 +17,9 @@ IGNORED_TYPE = "ignored_type"
 REJECTED = "rejected"
 FAILED = "failed"
 
+_FRESH_DUE_WITHIN_MS = 60_000
+"""A fresh entry is left for half a minute to the process that received it, and clocks of hosts differ."""
+
 
 class InboxEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One message to keep. `headers` is JSON without credentials."""
@@ -105,12 +108,19 @@ def record_outcomes(connection: sa.Connection, outcomes: Sequence[InboxOutcome])
 
 
 def load_open(connection: sa.Connection, now_ms: int, limit: int) -> list[OpenEntry]:
-    """Notifications that wait for work, oldest due first. One whose body has aged out has an empty one."""
+    """Notifications that wait for work, oldest due first. One whose body has aged out has an empty one.
+
+    One that nobody has tried yet and that is due only later than it can be was kept before the clock was set back.
+    """
+    due = sa.or_(
+        inbox.c.next_attempt_at_ms <= now_ms,
+        sa.and_(inbox.c.attempts == 0, inbox.c.next_attempt_at_ms > now_ms + _FRESH_DUE_WITHIN_MS),
+    )
     body = sa.func.coalesce(inbox_bodies.c.body, sa.literal(b"")).label("body")
     statement = (
         sa.select(inbox.c.id, inbox.c.app_id, body, inbox.c.received_at_ms, inbox.c.attempts)
         .outerjoin(inbox_bodies, inbox_bodies.c.inbox_id == inbox.c.id)
-        .where(inbox.c.status == RECEIVED, inbox.c.next_attempt_at_ms <= now_ms)
+        .where(inbox.c.status == RECEIVED, due)
         .order_by(inbox.c.next_attempt_at_ms, inbox.c.id)
         .limit(limit)
     )

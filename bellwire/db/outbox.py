@@ -103,6 +103,8 @@ def note_enqueued() -> None:
 
 
 _OURS = (outbox.c.id == sa.bindparam("row_id"), outbox.c.lease == sa.bindparam("fence"))
+SKEW_MS = 5_000
+"""By how much the clocks of hosts that share a database may differ without being set right."""
 _FREE: dict[str, object] = {"lease": None, "lease_until_ms": None}
 
 _FINISH = Bulk(
@@ -184,6 +186,27 @@ def release_expired(connection: sa.Connection, *, now_ms: int | None) -> int:
     if now_ms is not None:
         statement = statement.where(outbox.c.lease_until_ms < now_ms)
     return connection.execute(statement).rowcount
+
+
+def forget_the_future(connection: sa.Connection, *, now_ms: int, longest_lease_ms: int) -> None:
+    """After the wall clock was set back: what an earlier, later time has written must not wait for that time to come.
+
+    First attempts are due now, and leases last no longer than one that is taken now. What a failed attempt has planned
+    stays as it is.
+    """
+    fresh = sa.and_(outbox.c.state == State.DUE.value, ~outbox.c.late, outbox.c.due_at_ms > now_ms + SKEW_MS)
+    connection.execute(
+        sa.update(outbox)
+        .where(fresh, outbox.c.integration_id.in_(sa.select(integrations.c.id)))
+        .values(due_at_ms=now_ms, created_at_ms=now_ms)
+    )
+    longest_ms = now_ms + longest_lease_ms
+    held = sa.and_(outbox.c.state == State.LEASED.value, outbox.c.lease_until_ms > longest_ms + SKEW_MS)
+    connection.execute(
+        sa.update(outbox)
+        .where(held, outbox.c.integration_id.in_(sa.select(integrations.c.id)))
+        .values(lease_until_ms=longest_ms)
+    )
 
 
 def requeue(

@@ -121,7 +121,8 @@ class Pump:
         present_ms = now_ms()
         if not self._alone:
             due_ms = min(due_ms, present_ms + _POLL_MS)
-        timer = asyncio.get_running_loop().call_later(max(0, due_ms - present_ms) / 1000, self._event.set)
+        wait_ms = min(max(0, due_ms - present_ms), _EXPIRY_EVERY_MS)
+        timer = asyncio.get_running_loop().call_later(wait_ms / 1000, self._event.set)
         try:
             await self._event.wait()
         finally:
@@ -141,7 +142,7 @@ class Pump:
             room_of_deleted=_ROOM_OF_DELETED,
             fence=fence,
             lease_until_ms=lease_until_ms,
-            expire_leases=present_ms >= self._next_expiry_ms,
+            expire_leases=not 0 < self._next_expiry_ms - present_ms <= _EXPIRY_EVERY_MS,  # or the clock was set back
         )
         began_s = time.perf_counter()
         try:

@@ -7,7 +7,17 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from bellwire.db.attempts import SCHEDULED, AttemptRecord, append_attempts
-from bellwire.db.outbox import Fence, Held, Later, finish, release, release_expired, reschedule, resume
+from bellwire.db.outbox import (
+    Fence,
+    Held,
+    Later,
+    finish,
+    forget_the_future,
+    release,
+    release_expired,
+    reschedule,
+    resume,
+)
 from bellwire.db.outbox_claim import LaneClaim, LaneRoom, claim_due
 from bellwire.db.replays import Replayed, count_replayed
 
@@ -63,7 +73,11 @@ def _run(connection: sa.Connection, turn: Turn) -> TurnResult:
     records = [_settle_manual(connection, ended, turn.now_ms) for ended in turn.ended]
     release(connection, turn.released)
     last_attempt_id = append_attempts(connection, records)
-    expired = release_expired(connection, now_ms=turn.now_ms) if turn.expire_leases else 0
+    expired = 0
+    if turn.expire_leases:
+        longest_lease_ms = turn.lease_until_ms - turn.now_ms
+        forget_the_future(connection, now_ms=turn.now_ms, longest_lease_ms=longest_lease_ms)
+        expired = release_expired(connection, now_ms=turn.now_ms)
     claims: dict[str, LaneClaim] = {}
     if turn.rooms is not None:
         claims = claim_due(

@@ -68,3 +68,23 @@ def test_an_open_entry_whose_body_has_aged_out_is_still_found(engine: sa.Engine)
         connection.execute(sa.delete(inbox_bodies))
         (loaded,) = load_open(connection, 1_000, limit=10)
     assert (loaded.id, loaded.body) == (1, b"")
+
+
+def test_a_notification_kept_before_the_clock_was_set_back_does_not_wait_for_that_time(engine: sa.Engine) -> None:
+    now_ms, hour_ms = 10_000_000, 3_600_000
+    entry = InboxEntry(
+        id=1,
+        project_id="proj1",
+        app_id="app1",
+        store="APP_STORE",
+        kind="notification",
+        dedup_key="uuid-1",
+        received_at_ms=now_ms,
+        body=b"first",
+        next_attempt_at_ms=now_ms + 30_000,
+    )
+    with engine.begin() as connection:
+        append_entries(connection, [entry])
+        assert load_open(connection, now_ms, limit=10) == []
+        (loaded,) = load_open(connection, now_ms - hour_ms, limit=10)
+    assert loaded.id == 1

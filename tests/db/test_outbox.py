@@ -15,6 +15,7 @@ from bellwire.db.outbox import (
     enqueue_rows,
     enqueues_of_this_process,
     finish,
+    forget_the_future,
     release,
     release_expired,
     requeue,
@@ -196,6 +197,35 @@ def test_leases_that_ran_out(connection: sa.Connection) -> None:
     assert release_expired(connection, now_ms=NOW + 5001) == 1
     claim(connection)
     assert release_expired(connection, now_ms=None) == 1
+
+
+def test_a_clock_that_was_set_back_holds_up_no_first_attempt_and_no_lease(connection: sa.Connection) -> None:
+    """Rows of a later time once waited until that time came again: an hour, where a clock was put right by an hour."""
+    hour_ms = 3_600_000
+    queue(connection, 1)
+    claim(connection)
+    queue(connection, 2)
+    connection.execute(sa.update(outbox).values(lease_until_ms=outbox.c.lease_until_ms + hour_ms))
+    connection.execute(
+        sa.update(outbox)
+        .where(outbox.c.event_seq == 2)
+        .values(due_at_ms=NOW + hour_ms, created_at_ms=NOW + hour_ms, lease_until_ms=None)
+    )
+    assert claim(connection, fence=F2)["lane"].rows == []
+    forget_the_future(connection, now_ms=NOW, longest_lease_ms=60_000)
+    assert numbers(claim(connection, fence=F2)["lane"].rows) == [2]
+    assert release_expired(connection, now_ms=NOW + 59_999) == 1  # claim's own leases are short
+    assert release_expired(connection, now_ms=NOW + 60_001) == 1
+
+
+def test_leases_and_retries_of_the_present_stay_as_they_are(connection: sa.Connection) -> None:
+    queue(connection, 1)
+    queue(connection, 2)
+    connection.execute(sa.update(outbox).where(outbox.c.event_seq == 2).values(late=True, due_at_ms=NOW + 86_400_000))
+    claim(connection)
+    before = connection.execute(sa.select(outbox)).all()
+    forget_the_future(connection, now_ms=NOW - 1_000, longest_lease_ms=5_000)
+    assert connection.execute(sa.select(outbox)).all() == before
 
 
 def test_a_deleted_lane_is_emptied_and_an_unheard_of_one_is_left_alone(connection: sa.Connection) -> None:
