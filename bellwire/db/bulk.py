@@ -6,6 +6,7 @@ statement is still written once for both databases, around a place that stands f
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -43,7 +44,11 @@ class Bulk:
 
     def fetch(self, connection: sa.Connection, rows: Rows) -> list[sa.Row[*tuple[object, ...]]]:
         """Execute a SELECT, or a statement with RETURNING, and give all that comes back."""
-        return [row for result in self._results(connection, rows) for row in result]
+        return [row for result in self._results(connection, rows) for row in result.all()]
+
+    def tuples(self, connection: sa.Connection, rows: Rows) -> list[tuple[Any, ...]]:
+        """Like `fetch`, in the driver's own tuples: a fifth of the cost, for what is read at every commit."""
+        return [row for result in self._results(connection, rows) for row in _fetch_all(result)]
 
     def _results(self, connection: sa.Connection, rows: Rows) -> Iterator[sa.CursorResult[*tuple[object, ...]]]:
         if not rows:
@@ -97,6 +102,12 @@ class BulkInsert(Bulk):
         if len(known) != len(types):
             raise TypeError(f"{table.name} has columns of other types than {SQLType}")
         super().__init__(text, known)
+
+
+def _fetch_all(result: sa.CursorResult[*tuple[object, ...]]) -> list[tuple[Any, ...]]:
+    rows = [*result.cursor.fetchall()]
+    result.close()
+    return rows
 
 
 def _parts(rows: Rows, longest: int) -> Iterator[Rows]:

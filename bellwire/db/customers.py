@@ -48,13 +48,20 @@ _BY_ID_KEY = Bulk(
     (sa.Text(), sa.Text()),
 )
 _CUSTOMERS = Bulk("SELECT c.* FROM {rows} JOIN customers c ON c.id = column1", (sa.BigInteger(),))
-_IDS_OF = Bulk("SELECT i.* FROM {rows} JOIN app_user_ids i ON i.customer_id = column1", (sa.BigInteger(),))
-_ATTRIBUTES_OF = Bulk("SELECT a.* FROM {rows} JOIN attributes a ON a.customer_id = column1", (sa.BigInteger(),))
+_IDS_OF = Bulk(
+    "SELECT i.customer_id, i.app_user_id, i.first_seen_ms, i.last_seen_ms FROM {rows} JOIN app_user_ids i ON i.customer_id = column1",
+    (sa.BigInteger(),),
+)
+_ATTRIBUTES_OF = Bulk(
+    "SELECT a.customer_id, a.name, a.value, a.updated_at_ms FROM {rows} JOIN attributes a ON a.customer_id = column1",
+    (sa.BigInteger(),),
+)
 
 
 def find_customer_ids(connection: sa.Connection, keys: Collection[IdKey]) -> dict[IdKey, int]:
     """Row ids of the customers known by these app user ids."""
-    return {(row.project_id, row.app_user_id): row.customer_id for row in _BY_ID_KEY.fetch(connection, list(keys))}
+    found = _BY_ID_KEY.tuples(connection, list(keys))
+    return {(project_id, app_user_id): customer_id for project_id, app_user_id, customer_id in found}
 
 
 def lock_customers(connection: sa.Connection, customer_ids: Collection[int]) -> None:
@@ -72,19 +79,19 @@ def load_customers(connection: sa.Connection, customer_ids: Collection[int]) -> 
     """Customers with all ids and attributes, tombstones included."""
     wanted = [(customer_id,) for customer_id in customer_ids]
     ids: defaultdict[int, list[AppUserId]] = defaultdict(list)
-    for row in _IDS_OF.fetch(connection, wanted):
-        ids[row.customer_id].append(
-            AppUserId(app_user_id=row.app_user_id, first_seen_ms=row.first_seen_ms, last_seen_ms=row.last_seen_ms)
+    for customer_id, app_user_id, first_seen_ms, last_seen_ms in _IDS_OF.tuples(connection, wanted):
+        ids[customer_id].append(
+            AppUserId(app_user_id=app_user_id, first_seen_ms=first_seen_ms, last_seen_ms=last_seen_ms)
         )
     named: defaultdict[int, dict[str, Attribute]] = defaultdict(dict)
-    for row in _ATTRIBUTES_OF.fetch(connection, wanted):
-        named[row.customer_id][row.name] = Attribute(value=row.value, updated_at_ms=row.updated_at_ms)
+    for customer_id, name, value, updated_at_ms in _ATTRIBUTES_OF.tuples(connection, wanted):
+        named[customer_id][name] = Attribute(value=value, updated_at_ms=updated_at_ms)
     return [
         Customer(
             id=row.id,
             project_id=row.project_id,
             original_app_user_id=row.original_app_user_id,
-            ids=tuple(sorted(ids[row.id], key=lambda one: (one.first_seen_ms, one.app_user_id))),
+            ids=_sorted(ids[row.id]),
             first_seen_ms=row.first_seen_ms,
             last_seen_ms=row.last_seen_ms,
             attributes=named[row.id],
@@ -95,6 +102,11 @@ def load_customers(connection: sa.Connection, customer_ids: Collection[int]) -> 
         )
         for row in _CUSTOMERS.fetch(connection, wanted)
     ]
+
+
+def _sorted(ids: list[AppUserId]) -> tuple[AppUserId, ...]:
+    """Oldest first."""
+    return tuple(ids) if len(ids) < 2 else tuple(sorted(ids, key=lambda one: (one.first_seen_ms, one.app_user_id)))
 
 
 def save_customers(connection: sa.Connection, changed: Sequence[Customer], loaded: Mapping[int, Customer]) -> None:

@@ -53,7 +53,7 @@ def append_events(connection: sa.Connection, staged: Sequence[StagedEvent], *, c
     if not staged:
         return {}
     rows = [_row(one, committed_at_ms) for one in {one.record.event.id: one for one in staged}.values()]
-    return {row.id: row.seq for row in _APPEND.fetch(connection, rows)}
+    return dict(_APPEND.tuples(connection, rows))
 
 
 def _row(staged: StagedEvent, committed_at_ms: int) -> tuple[object, ...]:

@@ -8,7 +8,7 @@ import msgspec
 import sqlalchemy as sa
 from msgspec.structs import asdict, replace
 
-from bellwire.db.bulk import Bulk
+from bellwire.db.bulk import Bulk, SQLType
 from bellwire.db.tables import chain_keys, chains, periods
 from bellwire.db.upsert import Row, upsert
 from bellwire.engine.access import NEVER_MS, access_until_ms, chain_state
@@ -23,24 +23,25 @@ AppKey = tuple[str, str]
 """(app_id, store_key): the environment is not known."""
 
 _decode_chain = msgspec.json.Decoder(Chain).decode
+_encode = msgspec.json.Encoder().encode
 _decode_items = msgspec.json.Decoder(tuple[BundleItem, ...]).decode
 _PERIOD_FIELDS = Period.__struct_fields__
 _PERIOD_TYPES = {kind.value: kind for kind in PeriodType}
-_ChainRow = Sequence[Any]
+_ChainRow = tuple[Any, ...]
 _NONE: Mapping[ChainKey, int] = {}
-_CHAIN_COLUMNS = (chains.c.id, chains.c.customer_id, chains.c.store_key, chains.c.flags, chains.c.raw)
+_CHAIN_COLUMNS = (chains.c.id, chains.c.customer_id, chains.c.store_key, chains.c.flags)
 _KEY_TYPES = (sa.Text(), sa.Text(), sa.Text())
 _ID_TYPES = (sa.BigInteger(),)
 
 # Joins, not `IN`: over a list of several columns SQLite walks the whole table.
 _BY_KEY = Bulk(
-    "SELECT c.id, c.customer_id, c.store_key, c.flags, c.raw FROM {rows} JOIN chains c "
+    "SELECT c.id, c.customer_id, c.store_key, c.flags FROM {rows} JOIN chains c "
     "ON c.app_id = column1 AND c.environment = column2 AND c.store_key = column3",
     _KEY_TYPES,
 )
 """Chains by the key they have."""
 _BY_OLDER_KEY = Bulk(
-    "SELECT c.id, c.customer_id, c.store_key, c.flags, c.raw FROM {rows} JOIN chain_keys k "
+    "SELECT c.id, c.customer_id, c.store_key, c.flags FROM {rows} JOIN chain_keys k "
     "ON k.app_id = column1 AND k.environment = column2 AND k.store_key = column3 JOIN chains c ON c.id = k.chain_id",
     _KEY_TYPES,
 )
@@ -58,7 +59,7 @@ _OLDER_KEYS = Bulk(
     _ID_TYPES,
 )
 _OF_CUSTOMERS = Bulk(
-    "SELECT c.id, c.customer_id, c.store_key, c.flags, c.raw FROM {rows} JOIN chains c ON c.customer_id = column1",
+    "SELECT c.id, c.customer_id, c.store_key, c.flags FROM {rows} JOIN chains c ON c.customer_id = column1",
     _ID_TYPES,
 )
 _PERIODS = Bulk(
@@ -68,27 +69,49 @@ _PERIODS = Bulk(
 )
 
 
+_CHANGING = (
+    "id",
+    "original_transaction_id",
+    "product_type",
+    "product_key",
+    "state",
+    "expires_at_ms",
+    "access_until_ms",
+    "flags",
+    "as_of_ms",
+    "last_pull_at_ms",
+    "next_check_at_ms",
+    "updated_at_ms",
+)
+_UPDATE = Bulk(
+    f"UPDATE chains SET {', '.join(f'{name} = column{number}' for number, name in enumerate(_CHANGING[1:], 2))} "  # noqa: S608 - names from the schema
+    "FROM {rows} WHERE id = column1",
+    [kind for name in _CHANGING if isinstance(kind := chains.c[name].type, SQLType)],
+)
+"""A chain that keeps its key and its customer, which nearly all do: their indexes are left alone."""
+
+
 def load_chains_by_key(connection: sa.Connection, keys: Collection[ChainKey]) -> list[Chain]:
     """Chains that are or were known under these store keys."""
     wanted = list(keys)
-    rows: list[_ChainRow] = [*_BY_KEY.fetch(connection, wanted), *_BY_OLDER_KEY.fetch(connection, wanted)]
+    rows: list[_ChainRow] = [*_BY_KEY.tuples(connection, wanted), *_BY_OLDER_KEY.tuples(connection, wanted)]
     return _with_periods(connection, rows)
 
 
 def find_owners(connection: sa.Connection, keys: Collection[ChainKey]) -> set[int]:
     """Row ids of the customers who own the chains that are or were known under these store keys."""
-    return {row.customer_id for row in _OWNERS.fetch(connection, list(keys))}
+    return {row[0] for row in _OWNERS.tuples(connection, list(keys))}
 
 
 def load_older_keys(connection: sa.Connection, chain_ids: Collection[int]) -> dict[ChainKey, int]:
     """Store keys under which these chains were known before."""
-    rows: list[_ChainRow] = list(_OLDER_KEYS.fetch(connection, [(chain_id,) for chain_id in chain_ids]))
+    rows: list[_ChainRow] = list(_OLDER_KEYS.tuples(connection, [(chain_id,) for chain_id in chain_ids]))
     return {(app_id, environment, store_key): chain_id for app_id, environment, store_key, chain_id in rows}
 
 
 def load_chains_of(connection: sa.Connection, customer_ids: Collection[int]) -> list[Chain]:
     """Every chain of these customers."""
-    return _with_periods(connection, _OF_CUSTOMERS.fetch(connection, [(customer_id,) for customer_id in customer_ids]))
+    return _with_periods(connection, _OF_CUSTOMERS.tuples(connection, [(customer_id,) for customer_id in customer_ids]))
 
 
 def find_chains(connection: sa.Connection, keys: Collection[AppKey]) -> dict[AppKey, Chain]:
@@ -125,18 +148,27 @@ def save_chains(
 
     The stores of `quiet_apps` have never notified us: their chains are looked at more often.
     """
-    rows: list[Row] = []
+    new: list[Row] = []
+    moved: list[Row] = []
+    stayed: list[tuple[object, ...]] = []
     period_rows: list[Row] = []
     for chain in changed:
         before = loaded.get(chain.id)
-        rows.append(_chain_row(chain, now_ms, quiet=chain.app_id in quiet_apps))
+        row = _chain_row(chain, now_ms, quiet=chain.app_id in quiet_apps)
+        if before is None:
+            new.append(row)
+        elif (before.store_key, before.customer_id) == (chain.store_key, chain.customer_id):
+            stayed.append(tuple([row[name] for name in _CHANGING]))
+        else:
+            moved.append(row)
         known: dict[str, Period] = {} if before is None else {period.period_key: period for period in before.periods}
         period_rows += [
             asdict(period) | {"chain_id": chain.id, "items": _items_text(period)}
             for period in chain.periods
             if known.get(period.period_key) != period
         ]
-    upsert(connection, chains, rows)
+    _UPDATE.run(connection, stayed)
+    upsert(connection, chains, new + moved)
     upsert(connection, periods, period_rows)
     upsert(
         connection,
@@ -171,24 +203,22 @@ def postpone_checks(connection: sa.Connection, at_ms_by_chain: Mapping[int, int]
 
 def _with_periods(connection: sa.Connection, rows: Sequence[_ChainRow]) -> list[Chain]:
     by_chain: defaultdict[int, list[Period]] = defaultdict(list)
-    chain_ids = [(chain_id,) for chain_id in {row[0] for row in rows}]
-    periods_found: list[_ChainRow] = list(_PERIODS.fetch(connection, chain_ids))
-    for chain_id, *values in periods_found:
-        by_chain[chain_id].append(_period(dict(zip(_PERIOD_FIELDS, values, strict=True))))
+    for row in _PERIODS.tuples(connection, [(chain_id,) for chain_id in {row[0] for row in rows}]):
+        by_chain[row[0]].append(_period(row[1:]))
     return [
-        replace(
-            _decode_chain(flags), customer_id=customer_id, store_key=key, periods=tuple(by_chain[chain_id]), raw=raw
-        )
-        for chain_id, customer_id, key, flags, raw in {row[0]: row for row in rows}.values()
+        replace(_decode_chain(flags), customer_id=customer_id, store_key=key, periods=tuple(by_chain[chain_id]))
+        for chain_id, customer_id, key, flags in {row[0]: row for row in rows}.values()
     ]
 
 
-def _period(fields: dict[str, Any]) -> Period:
+def _period(row: tuple[Any, ...]) -> Period:
     """As the database gives it: SQLite knows no booleans, and an enum's member is text to both."""
+    fields = dict(zip(_PERIOD_FIELDS, row, strict=True))
     for name in ("price_assumed", "is_trial_conversion", "refund_revokes", "family_revoked", "historical"):
-        fields[name] = bool(fields[name])
+        fields[name] = fields[name] == 1
     fields["period_type"] = _PERIOD_TYPES[fields["period_type"]]
-    fields["items"] = () if fields["items"] is None else _decode_items(fields["items"])
+    items = fields["items"]
+    fields["items"] = () if items is None else _decode_items(items)
     return Period(**fields)
 
 
@@ -214,8 +244,7 @@ def _chain_row(chain: Chain, now_ms: int, *, quiet: bool) -> dict[str, object]:
         "state": chain_state(chain, now_ms),
         "expires_at_ms": None if latest is None else latest.expires_at_ms,
         "access_until_ms": None if until == NEVER_MS else until,
-        "flags": msgspec.json.encode(replace(chain, periods=(), raw="")).decode(),
-        "raw": chain.raw,
+        "flags": _encode(replace(chain, periods=())).decode(),
         "as_of_ms": chain.as_of_ms,
         "last_pull_at_ms": chain.last_pull_at_ms,
         "next_check_at_ms": next_check_ms(chain, now_ms, quiet=quiet),

@@ -214,7 +214,9 @@ chains = Table(
     Column("expires_at_ms", BigInteger),
     Column("access_until_ms", BigInteger),
     Column("flags", Text, nullable=False),  # the fields of model.purchases.Chain that no query filters on, as JSON
-    Column("raw", Text, nullable=False, server_default=""),
+    Column(
+        "raw", Text, nullable=False, server_default=""
+    ),  # no longer written: what stores said is in the inbox; goes in 0.3
     Column("as_of_ms", BigInteger, nullable=False),
     Column("last_pull_at_ms", BigInteger),
     Column("next_check_at_ms", BigInteger),

@@ -53,33 +53,33 @@ def describe(
 def _event(emission: Emission, customer: Customer, context: Context, *, at_ms: int, sequence: int | None) -> Event:
     chain, period, kind = emission.chain, emission.period, emission.type
     product_id = period.product_key
-    event = Event(
-        type=kind,
-        id=chain_event_id(chain, kind, emission.discriminator),
-        event_timestamp_ms=at_ms,
-        app_id=UNSET if chain.app_id is None else chain.app_id,
-        app_user_id=event_app_user_id(customer),
-        original_app_user_id=customer.original_app_user_id,
-        aliases=aliases(customer),
-        subscriber_attributes=wire_attributes(customer),
-        product_id=product_id,
-        environment=chain.environment,
-        store=chain.store,
-        transaction_id=period.period_key,
-        original_transaction_id=chain.original_transaction_id,
-        country_code=period.country or customer.country,
-        currency=period.currency,
-        customer_sequence=UNSET if sequence is None else sequence,
-    )
+    common = {
+        "type": kind,
+        "id": chain_event_id(chain, kind, emission.discriminator),
+        "event_timestamp_ms": at_ms,
+        "app_id": UNSET if chain.app_id is None else chain.app_id,
+        "app_user_id": event_app_user_id(customer),
+        "original_app_user_id": customer.original_app_user_id,
+        "aliases": aliases(customer),
+        "subscriber_attributes": wire_attributes(customer),
+        "product_id": product_id,
+        "environment": chain.environment,
+        "store": chain.store,
+        "transaction_id": period.period_key,
+        "original_transaction_id": chain.original_transaction_id,
+        "country_code": period.country or customer.country,
+        "currency": period.currency,
+        "customer_sequence": UNSET if sequence is None else sequence,
+    }
     if kind in _CONSENT:
-        return event
+        return Event(**common)
     expires = period.expires_at_ms if isinstance(emission.expiration_at_ms, UnsetType) else emission.expiration_at_ms
     items = period.items if isinstance(emission.items, UnsetType) else emission.items
     keys = [item.product_key for item in items] or [product_id]
     entitlements = dict.fromkeys(name for key in keys for name in context.catalogue.entitlements_of(key))
     is_renewal, is_cancel = kind is EventType.RENEWAL, kind is EventType.CANCELLATION
-    return replace(
-        event,
+    return Event(
+        **common,
         period_type=period.period_type,
         purchased_at_ms=period.purchased_at_ms,
         expiration_at_ms=expires,

@@ -116,8 +116,10 @@ def _extension(before: Chain, after: Chain, snapshot: Snapshot, found: list[Emis
 def _billing_issue(before: Chain, after: Chain, found: list[Emission]) -> Chain:
     """R7: BILLING_ISSUE and CANCELLATION(BILLING_ERROR), once per outage."""
     since = after.billing_issue_at_ms
+    if since is None:
+        return after
     turned = _turned(before, after)
-    if since is None or (before.billing_issue_at_ms is not None and not turned):
+    if before.billing_issue_at_ms is not None and not turned:
         return after
     period = _latest(after)
     found.append(emit.billing_issue(after, period, since))
@@ -129,6 +131,8 @@ def _billing_issue(before: Chain, after: Chain, found: list[Emission]) -> Chain:
 
 def _renewal_switch(before: Chain, after: Chain, snapshot: Snapshot, found: list[Emission]) -> Chain:
     """R8 and R9: renewal switched off or on by somebody, not by a failed payment or a refund."""
+    if after.auto_renew is None or (after.auto_renew and before.auto_renew is not False):
+        return after
     turned = _turned(before, after)
     period = _latest(after)
     was = before.auto_renew if not turned or carries_on(before, period) else None
@@ -175,7 +179,7 @@ def _added_items(before: Chain, after: Chain, found: list[Emission]) -> Chain:
     next RENEWAL comes without them.
     """
     period = _latest(after)
-    if _turned(before, after) or set(period.product_keys) <= set(_latest(before).product_keys):
+    if not period.items or _turned(before, after) or set(period.product_keys) <= set(_latest(before).product_keys):
         return after
     after = replace(after, change_count=after.change_count + 1)
     found.append(emit.product_change(after, period, UNSET, after.change_count, after.as_of_ms))
@@ -187,6 +191,8 @@ def _refunds(before: Chain, after: Chain, found: list[Emission]) -> None:
 
     A refund of a period that is history itself, first seen just now, is history too.
     """
+    if not _ever_refunded(after):
+        return
     known = {period.period_key: period for period in before.periods}
     for index, period in enumerate(after.periods):
         old = known.get(period.period_key)
@@ -201,6 +207,8 @@ def _refunds(before: Chain, after: Chain, found: list[Emission]) -> None:
 
 def _missed_refunds(before: Chain, after: Chain, snapshot: Snapshot, found: list[Emission]) -> None:
     """R11 and R12 at once: a refund that was heard of only after it had been taken back."""
+    if not _ever_refunded(after):
+        return
     known = {period.period_key: period for period in before.periods}
     facts = {fact.period_key: fact for fact in snapshot.periods}
     for index, period in enumerate(after.periods):
@@ -215,6 +223,10 @@ def _missed_refunds(before: Chain, after: Chain, snapshot: Snapshot, found: list
         )
         told = (emit.refund(after, gone), emit.refund_reversed(after, period, gone, period.refund_as_of_ms))
         found += (replace(item, dispatch=not period.historical, historical=period.historical) for item in told)
+
+
+def _ever_refunded(chain: Chain) -> bool:
+    return any(period.refund_count for period in chain.periods)
 
 
 def _ran_at(chain: Chain, index: int, at_ms: int) -> bool:

@@ -73,6 +73,8 @@ def event_app_user_id(customer: Customer) -> str:
 
     Of ids seen in the same millisecond the younger one counts as seen last.
     """
+    if len(customer.ids) == 1:
+        return customer.ids[0].app_user_id
     identified = [one for one in customer.ids if not is_anonymous(one.app_user_id)]
     candidates = identified or list(customer.ids)
     if not candidates:
@@ -82,6 +84,8 @@ def event_app_user_id(customer: Customer) -> str:
 
 def aliases(customer: Customer) -> list[str]:
     """Every id of the customer, the original one among them, oldest first, none twice."""
+    if len(customer.ids) == 1:
+        return [customer.ids[0].app_user_id]
     ids = [one.app_user_id for one in _oldest_first(customer.ids)]
     return list(dict.fromkeys(ids or [customer.original_app_user_id]))
 

@@ -62,7 +62,6 @@ def merge(chain: Chain, snapshot: Snapshot, context: Context) -> Chain:
         pending=snapshot.pending and not periods,
         ownership=snapshot.ownership,
         acknowledged=_said(snapshot.acknowledged, after.acknowledged),
-        raw=snapshot.raw or after.raw,
     )
     if not (_states_flags(snapshot) or not chain.is_subscription):
         return after

@@ -309,7 +309,7 @@ def _differs(before: Chain, after: Chain) -> bool:
 
 def _undated(chain: Chain) -> Chain:
     periods = tuple(replace(period, refund_as_of_ms=0) for period in chain.periods)
-    return replace(chain, as_of_ms=0, last_pull_at_ms=None, raw="", pull_failures=0, periods=periods)
+    return replace(chain, as_of_ms=0, last_pull_at_ms=None, pull_failures=0, periods=periods)
 
 
 def new_customer(project_id: str, app_user_id: str, now_ms: int) -> Customer:

@@ -59,7 +59,7 @@ class Period(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(item.product_key for item in self.items) or (self.product_key,)
 
 
-class Chain(msgspec.Struct, frozen=True, kw_only=True):
+class Chain(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One purchase chain: a subscription with all its periods, or a one-time purchase with one.
 
     `periods` is sorted by `ordinal` and never empty, except for a purchase whose payment is pending.
@@ -127,7 +127,6 @@ class Chain(msgspec.Struct, frozen=True, kw_only=True):
     acknowledged: bool | None = None
     last_pull_at_ms: int | None = None
     pull_failures: int = 0
-    raw: str = ""
 
     @property
     def latest(self) -> Period | None:
