@@ -2,17 +2,22 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import sqlalchemy as sa
 import structlog
 
 from bellwire.db.config import Config, ConfigCache
-from bellwire.db.engine import open_engine, reader
+from bellwire.db.engine import claim_file, open_engine, reader
 from bellwire.db.migrate import upgrade
+from bellwire.db.notify import Audience, Listener, Topic, with_audience
 from bellwire.db.partitions import prepare
+from bellwire.db.postgres import DatabaseUnusable, check_server
+from bellwire.db.presence import Presence
 from bellwire.db.secrets import SealBroken, Sealer
+from bellwire.db.workers import Role
 from bellwire.db.writer import Writer
 from bellwire.delivery.alerts.service import Alerts
 from bellwire.delivery.service import Delivery
@@ -34,6 +39,9 @@ from bellwire.web.services import Services
 log = structlog.get_logger()
 
 _DELIVERY_ENDS_WITHIN_S = 10.0
+_READS_END_WITHIN_S = 2.0
+_LOOK_EVERY_S = 1.0
+"""How often the configuration is looked at although nobody told of a change."""
 
 
 def build_adapters(client: HTTPCaller, settings: Settings) -> dict[Store, StoreAdapter]:
@@ -53,20 +61,33 @@ def domain_clock(settings: Settings) -> Clock:
 class Hub:
     """Everything that runs in one process; `start` inside a running event loop, `stop` returns what it holds."""
 
-    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
+    def __init__(self, settings: Settings, *, clock: Clock | None = None, role: Role = Role.ALL) -> None:
         make_data_dir(settings.data_dir)
         self.settings = settings
+        self.role = role
         self.clock = domain_clock(settings) if clock is None else clock
         self.wall = SystemClock()
         self.sealer = Sealer.open_or_create(settings.data_dir, settings.secret_key, settings.secret_keys_old)
-        self.engine: sa.Engine = open_engine(settings.resolved_database_url())
+        self.engine: sa.Engine = open_engine(
+            settings.resolved_database_url(),
+            connections=settings.database_connections,
+            application=f"bellwire {role}",
+        )
+        alone = self.engine.dialect.name == "sqlite"
+        if alone and role is not Role.ALL:
+            raise DatabaseUnusable(f"a process with the role {role} needs PostgreSQL: set BELLWIRE_DATABASE_URL")
+        self._claim = claim_file(self.engine)
+        check_server(self.engine)
         upgrade(self.engine)
         with contextlib.suppress(sa.exc.OperationalError):  # somebody is at the table; rows find a place without it
             prepare(self.engine, self.wall.now_ms())
         self.read_engine = reader(self.engine)
-        self.config = ConfigCache(self.engine, self.sealer)
+        self.config = ConfigCache(self.engine, self.sealer, followed=not alone)
         _refuse_another_key(self.config.current())
-        self.writer = Writer(self.engine)
+        audience = Audience()
+        self.writer = Writer(with_audience(self.engine, audience))
+        self.presence = Presence(self.writer, role, self.wall, audience, alone=alone)
+        self.listener = None if alone else Listener(self.engine, audience, self._hear, each_round=self._look_around)
         self.client = GuardedClient(allow_private=settings.allow_private_addresses, own_port=settings.port)
         self.adapters = build_adapters(self.client, settings)
         self.ingest = Ingest(
@@ -76,6 +97,7 @@ class Hub:
             adapters=self.adapters,
             clock=self.clock,
             wall=self.wall,
+            jobs=self.presence,
         )
         self.timers = Timers(
             engine=self.read_engine,
@@ -87,6 +109,7 @@ class Hub:
             clock=self.clock,
             wall=self.wall,
             interval_s=settings.timer_interval_s,
+            jobs=self.presence,
         )
         self.recovery = Recovery(
             engine=self.read_engine,
@@ -98,6 +121,7 @@ class Hub:
             clock=self.clock,
             wall=self.wall,
             interval_s=settings.recovery_interval_s,
+            jobs=self.presence,
         )
         self.health = Health(self.engine, self.writer)
         self.delivery = Delivery(self.read_engine, self.writer, self.config, self.client, settings)
@@ -116,16 +140,24 @@ class Hub:
         self.web = build_web(self.services)
         self.broken = asyncio.Event()
         """A loop has ended that never should: what is left of the hub would take things in and do nothing with them."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._next_look_s = 0.0
         self._loops: list[asyncio.Task[None]] = []
         self._delivering: list[asyncio.Task[None]] = []
 
     async def start(self, *, timers: bool = True) -> None:
         """Begin to work: inbox, delivery and, unless a test moves time itself, timers and recovery."""
-        loops = [self.ingest.processor.run()]
-        if timers:
-            loops += [self.timers.run(), self.recovery.run(), self.alerts.run()]
+        self._loop = asyncio.get_running_loop()
+        await self.presence.start()
+        loops = [self.presence.run, self.ingest.processor.run]
+        if timers and self.role.works:
+            loops += [self.timers.run, self.recovery.run, self.alerts.run]
         self._loops = [asyncio.create_task(self._guard(loop)) for loop in loops]
-        self._delivering = [asyncio.create_task(self._guard(self.delivery.run()))]
+        if self.role.works:
+            self._delivering = [asyncio.create_task(self._guard(self.delivery.run))]
+        if self.listener is not None:
+            self.listener.start()
+            self.delivery.on_attempts(self.listener.tell_attempts)
 
     def lead_out(self) -> None:
         """Say that the hub is not ready any more and take no more deliveries: rows that are held go back at once, and
@@ -141,9 +173,15 @@ class Hub:
             await asyncio.wait(self._delivering, timeout=_DELIVERY_ENDS_WITHIN_S)
         await _end(self._delivering)
         await self.client.close()
+        if self.listener is not None:
+            await asyncio.to_thread(self.listener.stop)
+        await self.presence.stop()
         await asyncio.to_thread(self.writer.close)
         self.health.close()
+        await self._all_returned()
         self.engine.dispose()
+        if self._claim is not None:
+            self._claim.release()
 
     @contextlib.asynccontextmanager
     async def running(self, *, timers: bool = True) -> AsyncIterator["Hub"]:
@@ -154,9 +192,36 @@ class Hub:
         finally:
             await self.stop()
 
-    async def _guard(self, loop: Coroutine[None, None, None]) -> None:
+    def _hear(self, topic: Topic, number: int) -> None:
+        """What another process told, on the listener's thread."""
+        if topic is Topic.CONFIG:
+            self.config.follow()
+        if self._loop is None or self._loop.is_closed():
+            return
+        if topic is Topic.OUTBOX:
+            self._loop.call_soon_threadsafe(self.delivery.look_now)
+        elif topic is Topic.ATTEMPTS:
+            self._loop.call_soon_threadsafe(self.delivery.tell, number)
+
+    def _look_around(self) -> None:
+        """What is not told, or was not heard: on the listener's thread."""
+        now_s = time.monotonic()
+        if now_s >= self._next_look_s:
+            self._next_look_s = now_s + _LOOK_EVERY_S
+            self.config.follow()
+
+    async def _all_returned(self) -> None:
+        """Wait a moment for threads that still read: what they give back to a closed pool nobody would close."""
+        pool = self.engine.pool
+        if isinstance(pool, sa.QueuePool):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_READS_END_WITHIN_S):
+                    while pool.checkedout():  # noqa: ASYNC110 - nobody tells
+                        await asyncio.sleep(0.01)
+
+    async def _guard(self, loop: Callable[[], Awaitable[None]]) -> None:
         try:
-            await loop
+            await loop()
         except Exception:
             log.exception("loop.failed")
             self.health.broken = True

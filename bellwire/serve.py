@@ -15,6 +15,7 @@ import uvloop
 from starlette.applications import Starlette
 
 from bellwire.app import Hub, configure_logging
+from bellwire.db.workers import Role
 from bellwire.kit.doorstep import doorstep
 from bellwire.kit.listening import close_all, listen_on
 from bellwire.settings import Settings, SettingsError
@@ -28,13 +29,13 @@ _STOP_WITHIN_S = 20.0
 """Beyond the drain: then the process ends whatever still hangs. What it held comes back when its leases run out."""
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, role: Role = Role.ALL) -> int:
     """Run until SIGINT or SIGTERM; returns the exit code."""
     configure_logging(settings)
     bound = _Bound()
     try:
         with _tracing(settings), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(settings, bound))
+            return runner.run(_serve(settings, role, bound))
     finally:
         bound.lift()
 
@@ -78,7 +79,7 @@ class _Doors(_Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         host, port = self.servers[0].sockets[0].getsockname()[:2]
-        log.info("hub.started", address=f"http://{host}:{port}")
+        log.info("hub.started", address=f"http://{host}:{port}", role=self._hub.role.value)
 
     # pyrefly: ignore[missing-override-decorator]
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -135,17 +136,18 @@ def server_config(app: Starlette, settings: Settings) -> uvicorn.Config:
     )
 
 
-async def _serve(settings: Settings, bound: "_Bound") -> int:
+async def _serve(settings: Settings, role: Role, bound: "_Bound") -> int:
     """Everything that can be wrong with the settings is found before the first loop runs."""
     sockets = listen_on(settings.host, settings.port)
     try:
         with _listening_for_operators(settings) as aside:
-            hub = Hub(settings)
+            hub = Hub(settings, role=role)
+            web = hub.web if role.serves else build_operations(hub.services)
             signals = _Signals()
             with signals.heeded():
                 async with _operations(hub, aside), hub.running():
                     _spare_the_collector()
-                    doors = _Doors(server_config(hub.web, settings), hub)
+                    doors = _Doors(server_config(web, settings), hub)
                     watch = asyncio.create_task(_lead_out(hub, doors, signals, bound))
                     await doors.serve(sockets)
                     watch.cancel()

@@ -19,8 +19,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         "bellwire-data"
     )
     database_url: Annotated[
-        str, msgspec.Meta(description="SQLAlchemy URL; empty = SQLite file `bellwire.db` in the data folder.")
+        str,
+        msgspec.Meta(
+            description="`postgresql://user:password@host:5432/name` (PostgreSQL 15 or newer) or `sqlite:///path`; "
+            "empty = SQLite file `bellwire.db` in the data folder."
+        ),
     ] = ""
+    database_connections: Annotated[
+        int,
+        msgspec.Meta(
+            description="Most connections that one process opens to PostgreSQL; one more listens. The server's "
+            "`max_connections` must do for all processes together.",
+            ge=3,
+        ),
+    ] = 10
     host: Annotated[str, msgspec.Meta(description="Address that `serve` listens on.", min_length=1)] = "127.0.0.1"
     port: Annotated[
         int, msgspec.Meta(description="Port that `serve` listens on; 0 = any free one.", ge=0, le=65_535)

@@ -17,6 +17,7 @@ from bellwire.cli.rotate import drop_old_secret, drop_old_token, rotate_app_toke
 from bellwire.cli.run import demo, migrate, serve, simulate
 from bellwire.cli.sealing import sealing_group
 from bellwire.cli.users import user_group
+from bellwire.cli.workers import workers
 from bellwire.kit.logs import configure_logs
 
 __all__ = ["main"]
@@ -43,6 +44,7 @@ for command in (
     demo,
     simulate,
     migrate,
+    workers,
     project_group,
     app_group,
     key_group,

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from bellwire.db import migrate
 from bellwire.db.catalogue import UnknownEntry
-from bellwire.db.engine import open_engine, reader
+from bellwire.db.engine import DatabaseBusy, open_engine, reader
 from bellwire.db.integrations import IntegrationRefused
 from bellwire.db.keys import KeyRefused
 from bellwire.db.postgres import DatabaseUnusable, in_words, is_away, lacks_rights
@@ -33,6 +33,7 @@ F = TypeVar("F", bound=Callable[..., object])
 
 EXPECTED = (
     CannotListen,
+    DatabaseBusy,
     DatabaseUnusable,
     IntegrationRefused,
     KeyRefused,

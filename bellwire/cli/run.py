@@ -7,6 +7,7 @@ import msgspec
 
 from bellwire.cli.console import json_option, open_database, say
 from bellwire.db.migrate import current, upgrade
+from bellwire.db.workers import Role
 from bellwire.settings import load_settings
 
 
@@ -15,13 +16,18 @@ from bellwire.settings import load_settings
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on, 0 = any free; otherwise BELLWIRE_PORT.")
 @click.option(
     "--role",
-    type=click.Choice(["all"]),
+    type=click.Choice(["all", "web", "worker"]),
     default="all",
     show_default=True,
-    help="What this process does; `all` is everything in one process.",
+    help="What this process does: `web` serves doors and dashboard, `worker` delivers and asks the stores, `all` both. "
+    "Several processes need PostgreSQL.",
 )
 def serve(host: str | None, port: int | None, role: str) -> None:
-    """Run the hub: doors, timers, delivery and dashboard. Stops in order on Ctrl-C or SIGTERM."""
+    """Run the hub: doors, timers, delivery and dashboard. Stops in order on Ctrl-C or SIGTERM.
+
+    With PostgreSQL any number of processes may run, on any number of hosts, in any mix of roles. A worker serves only
+    health and metrics on its port.
+    """
     from bellwire.serve import serve as serve_hub  # only now: other commands start without it
 
     settings = load_settings()
@@ -29,7 +35,7 @@ def serve(host: str | None, port: int | None, role: str) -> None:
         settings = msgspec.structs.replace(settings, host=host)
     if port is not None:
         settings = msgspec.structs.replace(settings, port=port)
-    raise click.exceptions.Exit(serve_hub(settings))
+    raise click.exceptions.Exit(serve_hub(settings, Role(role)))
 
 
 @click.command()

@@ -12,6 +12,7 @@ from bellwire.db.apps import list_apps, previous_tokens
 from bellwire.db.catalogue import load_catalogue
 from bellwire.db.integrations import list_integrations
 from bellwire.db.keys import ApiKey, load_valid_keys
+from bellwire.db.postgres import is_away
 from bellwire.db.projects import list_projects
 from bellwire.db.rates import load_rates
 from bellwire.db.secrets import Sealer
@@ -74,11 +75,16 @@ _EMPTY = Catalogue()
 
 
 class ConfigCache:
-    """Keeps the latest `Config` of one database. Safe to use from several threads."""
+    """Keeps the latest `Config` of one database. Safe to use from several threads.
 
-    def __init__(self, engine: sa.Engine, sealer: Sealer) -> None:
+    `followed`: a thread calls `follow` all the time, so that an event loop does not wait for a remote database only to
+    hear that nothing changed.
+    """
+
+    def __init__(self, engine: sa.Engine, sealer: Sealer, *, followed: bool = False) -> None:
         self._engine = engine.execution_options(bellwire_read_only=True)
         self._sealer = sealer
+        self._followed = followed
         self._lock = threading.Lock()
         self._config: Config | None = None
         self._seen_bumps = version.bumps_of_this_process()
@@ -89,18 +95,29 @@ class ConfigCache:
         """The configuration as of now. Usually two comparisons; now and then one tiny query, seldom a reload.
 
         A change committed by this process is seen by the next call, one by another process within LOOK_EVERY_S.
-        An app or integration whose seal is broken is there without its secrets; after a reload the log says so.
+        An app or integration whose seal is broken is there without its secrets; after a reload the log says so. While the
+        database is away the last configuration counts.
         """
         config = self._config
         if config is not None and not self._look_is_due():
             return config
+        return self.follow()
+
+    def follow(self) -> Config:
+        """Look at the database now."""
         with self._lock:
-            return self._look()
+            try:
+                return self._look()
+            except sa.exc.SQLAlchemyError as error:
+                if self._config is None or not is_away(error):
+                    raise
+                self._looked_at_s, self._look_closely_until_s = time.monotonic(), 0.0
+                return self._config
 
     def _look_is_due(self) -> bool:
         now_s = time.monotonic()
         return (
-            now_s - self._looked_at_s >= LOOK_EVERY_S
+            (not self._followed and now_s - self._looked_at_s >= LOOK_EVERY_S)
             or now_s < self._look_closely_until_s
             or version.bumps_of_this_process() != self._seen_bumps
         )

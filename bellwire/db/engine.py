@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from bellwire.db.postgres import DatabaseUnusable, open_postgres
+from bellwire.kit.lockfile import Held, LockFile
 
 _POSTGRES = ("postgresql", "postgres", "postgresql+psycopg")
 
@@ -34,6 +35,27 @@ def open_engine(url: str, *, connections: int = 10, application: str = "bellwire
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_immediate)
     return engine
+
+
+class DatabaseBusy(Exception):
+    """Another process works on this SQLite file; the message says what to do."""
+
+
+def claim_file(engine: sa.Engine) -> LockFile | None:
+    """Take a SQLite file for one hub, until it is released or the process ends. None for PostgreSQL, which is shared.
+
+    Raises DatabaseBusy. Commands do not claim: SQLite itself keeps their short transactions apart.
+    """
+    name = engine.url.database
+    if engine.dialect.name != "sqlite" or not name or name == ":memory:":
+        return None
+    try:
+        return LockFile(Path(f"{name}.lock"))
+    except Held as error:
+        raise DatabaseBusy(
+            f"a hub is running on {name} already ({error}): stop it first. "
+            "Several processes can share a PostgreSQL database: see BELLWIRE_DATABASE_URL and `bellwire move-database`"
+        ) from error
 
 
 def reader(engine: sa.Engine) -> sa.Engine:

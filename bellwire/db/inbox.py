@@ -1,6 +1,6 @@
 """The inbox: what stores and apps sent, as it came; durable before it is answered (architecture D7, stores 1.2)."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import compress
 from operator import attrgetter
 
@@ -107,8 +107,23 @@ def record_outcomes(connection: sa.Connection, outcomes: Sequence[InboxOutcome])
     )
 
 
-def load_open(connection: sa.Connection, now_ms: int, limit: int) -> list[OpenEntry]:
-    """Notifications that wait for work, oldest due first. One whose body has aged out has an empty one.
+def put_off(connection: sa.Connection, entry_ids: Collection[int], until_ms: int) -> None:
+    """Leave open entries to the process that works on them until then."""
+    _PUT_OFF.run(connection, [(entry_id, until_ms) for entry_id in entry_ids])
+
+
+_PUT_OFF = Bulk(
+    "UPDATE inbox SET next_attempt_at_ms = given.column2 FROM {rows} WHERE inbox.id = given.column1 "
+    "AND inbox.status = 'received' AND inbox.next_attempt_at_ms < given.column2",
+    (sa.BigInteger(), sa.BigInteger()),
+)
+
+
+def load_open(
+    connection: sa.Connection, now_ms: int, limit: int, *, left_to_others: Collection[str] = ()
+) -> list[OpenEntry]:
+    """Notifications that wait for work, oldest due first; without those of some apps. One whose body has aged out has an
+    empty one.
 
     One that nobody has tried yet and that is due only later than it can be was kept before the clock was set back.
     """
@@ -124,6 +139,8 @@ def load_open(connection: sa.Connection, now_ms: int, limit: int) -> list[OpenEn
         .order_by(inbox.c.next_attempt_at_ms, inbox.c.id)
         .limit(limit)
     )
+    if left_to_others:
+        statement = statement.where(inbox.c.app_id.not_in(left_to_others))
     return [msgspec.convert(row, OpenEntry, from_attributes=True) for row in connection.execute(statement)]
 
 

@@ -4,7 +4,7 @@ All times are real time in milliseconds. A claimed row carries a lease; whatever
 lease's fencing token and changes nothing when somebody else has taken the row over. Claiming is in `outbox_claim`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import IntEnum
 from itertools import count
 from typing import NewType
@@ -15,7 +15,9 @@ import sqlalchemy as sa
 from bellwire.db.attempts import load_last_automatic, load_last_number
 from bellwire.db.bulk import Bulk, BulkInsert
 from bellwire.db.dialect import insert
+from bellwire.db.notify import Topic, notify
 from bellwire.db.tables import events, integrations, outbox
+from bellwire.kit.ids import NODE_SHIFT, NODES
 
 Fence = NewType("Fence", int)
 """The token of one claim; no two claims have the same."""
@@ -93,12 +95,13 @@ def enqueue_rows(connection: sa.Connection, rows: Sequence[OutboxRow]) -> None:
             for row in rows
         ],
     )
-    note_enqueued()
+    note_enqueued(connection)
 
 
-def note_enqueued() -> None:
-    """Rows became due: delivery is to look once they are committed."""
+def note_enqueued(connection: sa.Connection) -> None:
+    """Rows became due: delivery, here and in other processes, is to look once they are committed."""
     global _last_enqueued
+    notify(connection, Topic.OUTBOX)
     _last_enqueued = next(_enqueued) + 1
 
 
@@ -209,6 +212,21 @@ def forget_the_future(connection: sa.Connection, *, now_ms: int, longest_lease_m
     )
 
 
+def release_leases_of(connection: sa.Connection, nodes: Collection[int]) -> int:
+    """Make due again what processes held that have died, named by the process part of their fences; returns how many."""
+    node = outbox.c.lease.bitwise_rshift(sa.literal_column(str(NODE_SHIFT))).bitwise_and(NODES - 1)
+    statement = (
+        sa.update(outbox)
+        .where(
+            outbox.c.state == State.LEASED.value,
+            outbox.c.integration_id.in_(sa.select(integrations.c.id)),
+            node.in_(nodes),
+        )
+        .values(state=State.DUE.value, **_FREE)
+    )
+    return connection.execute(statement).rowcount
+
+
 def requeue(
     connection: sa.Connection,
     *,
@@ -253,7 +271,10 @@ def requeue(
         )
         .returning(outbox.c.id)
     )
-    return connection.execute(statement).scalar_one_or_none()
+    row_id = connection.execute(statement).scalar_one_or_none()
+    if fence is None:
+        notify(connection, Topic.OUTBOX)
+    return row_id
 
 
 def _key(held: Held) -> tuple[int, int]:

@@ -4,7 +4,10 @@ import time
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy import event
+
+log = structlog.get_logger()
 
 OLDEST = 15
 """The major version from which on the hub runs and is tested."""
@@ -53,11 +56,14 @@ def open_postgres(url: sa.URL, *, connections: int, application: str) -> sa.Engi
 
 
 def check_server(engine: sa.Engine) -> None:
-    """Connect once, and see that it is a server that we can work with. Raises DatabaseUnusable."""
+    """Connect once, and see that it is a server that we can work with. Raises DatabaseUnusable. SQLite is no server."""
+    if engine.dialect.name == "sqlite":
+        return
     try:
         with engine.connect() as connection:
             version = int(connection.exec_driver_sql("SHOW server_version_num").scalar_one())
             encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
+            synchronous = connection.exec_driver_sql("SHOW synchronous_commit").scalar_one()
     except sa.exc.DBAPIError as error:
         raise DatabaseUnusable(in_words(error, engine.url)) from error
     if version // 10_000 < OLDEST:
@@ -67,6 +73,11 @@ def check_server(engine: sa.Engine) -> None:
     if encoding != "UTF8":
         raise DatabaseUnusable(
             f"{place(engine.url)} has the encoding {encoding}: make the database with ENCODING 'UTF8'"
+        )
+    if synchronous == "off":
+        log.warning(
+            "database.not_durable",
+            why="synchronous_commit is off: a crash of the server loses what was answered as accepted",
         )
 
 

@@ -124,14 +124,14 @@ def find_chains(connection: sa.Connection, keys: Collection[AppKey]) -> dict[App
     return found | {(chain.app_id or "", chain.store_key): chain for chain in chains_found.values()}
 
 
-def load_due_chains(connection: sa.Connection, now_ms: int, limit: int) -> list[Chain]:
-    """Chains whose refresh timer has run out, the most overdue first."""
-    statement = (
-        sa.select(*_CHAIN_COLUMNS)
-        .where(chains.c.next_check_at_ms <= now_ms)
-        .order_by(chains.c.next_check_at_ms)
-        .limit(limit)
-    )
+def load_due_chains(
+    connection: sa.Connection, now_ms: int, limit: int, *, left_to_others: Collection[str] = ()
+) -> list[Chain]:
+    """Chains whose refresh timer has run out, the most overdue first; without those of some apps."""
+    statement = sa.select(*_CHAIN_COLUMNS).where(chains.c.next_check_at_ms <= now_ms)
+    if left_to_others:
+        statement = statement.where(sa.or_(chains.c.app_id.is_(None), chains.c.app_id.not_in(left_to_others)))
+    statement = statement.order_by(chains.c.next_check_at_ms).limit(limit)
     return _with_periods(connection, list(connection.execute(statement)))
 
 

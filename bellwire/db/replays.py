@@ -237,7 +237,7 @@ def put_out(
             paced_at_ms=paced_at_ms,
         )
     )
-    note_enqueued()
+    note_enqueued(connection)
     return put
 
 

@@ -151,6 +151,30 @@ config_version = Table(
 )
 """Counts changes of projects, apps, catalogue and integrations, so that every process knows when to reload them."""
 
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("node", Integer, nullable=False, unique=True),  # the process part of the row ids it makes (kit.ids)
+    Column("role", Text, nullable=False),  # all | web | worker
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("started_at_ms", BigInteger, nullable=False),
+    Column("seen_at_ms", BigInteger, nullable=False),
+)
+"""Processes that run on this database; each says every few seconds that it is there, and the dead age out."""
+
+schema_revisions = Table(
+    "schema_revisions",
+    metadata,
+    Column("revision", Text, primary_key=True),
+    Column("kind", Text, nullable=False),  # pre | post
+    Column("version", Text, nullable=False),  # of Bellwire, that applied it
+    Column("applied_at_ms", BigInteger, nullable=False),
+)
+"""What `bellwire.db.migrate` applied: an older version may still start while only `pre` revisions are new to it."""
+
 exchange_rates = Table(
     "exchange_rates",
     metadata,

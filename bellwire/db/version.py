@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 
 from bellwire.db.dialect import insert
+from bellwire.db.notify import Topic, notify
 from bellwire.db.tables import config_version
 
 _bumps = 0
@@ -15,6 +16,7 @@ def bump(connection: sa.Connection) -> None:
     connection.execute(
         statement.on_conflict_do_update(index_elements=["id"], set_={"version": config_version.c.version + 1})
     )
+    notify(connection, Topic.CONFIG)
     _bumps += 1
 
 

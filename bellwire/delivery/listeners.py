@@ -1,6 +1,7 @@
 """Who hears of attempts once they are written down."""
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
@@ -17,6 +18,7 @@ class Listeners:
 
     def __init__(self) -> None:
         self._queues: set[asyncio.Queue[int]] = set()
+        self._callbacks: list[Callable[[int], None]] = []
 
     def subscribe(self) -> asyncio.Queue[int]:
         queue: asyncio.Queue[int] = asyncio.Queue(_BACKLOG)
@@ -26,8 +28,15 @@ class Listeners:
     def unsubscribe(self, queue: asyncio.Queue[int]) -> None:
         self._queues.discard(queue)
 
-    def tell(self, attempt_id: int) -> None:
+    def on_attempts(self, callback: Callable[[int], None]) -> None:
+        """Tell somebody of the attempts of this process, so that other processes hear of them."""
+        self._callbacks.append(callback)
+
+    def tell(self, attempt_id: int, *, from_outside: bool = False) -> None:
         """Wake everybody; a queue that nobody reads is told no more once it is full."""
+        if not from_outside:
+            for callback in self._callbacks:
+                callback(attempt_id)
         for queue in self._queues:
             if not queue.full():
                 queue.put_nowait(attempt_id)

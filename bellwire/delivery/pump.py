@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from bellwire.db.config import ConfigCache
 from bellwire.db.outbox import Fence, Held, enqueues_of_this_process, release_expired
 from bellwire.db.outbox_claim import Claimed, LaneClaim, LaneRoom
+from bellwire.db.postgres import is_away
 from bellwire.db.writer import Writer, WriterClosed
 from bellwire.delivery.dispatch import Dispatcher, skipped
 from bellwire.delivery.lanes import Lane
@@ -105,6 +106,10 @@ class Pump:
             self._seen_enqueues = enqueues
             self._loop.call_soon_threadsafe(self._event.set)
 
+    def look_now(self) -> None:
+        """Another process committed work; call it in the loop's thread."""
+        self._event.set()
+
     def lease(self) -> tuple[Fence, int]:
         """A fresh fence, and until when rows taken with it are held: time to wait for a slot and then to be sent."""
         return Fence(new_row_id()), now_ms() + 2 * self._must_last_ms + 4 * _LEASE_MARGIN_MS
@@ -149,8 +154,11 @@ class Pump:
             result = await self._writer.write(run_turns, turn)
         except WriterClosed:
             self.stop()
-        except Exception:
-            log.exception("delivery.turn_failed", ended=len(turn.ended))
+        except Exception as error:
+            if is_away(error):
+                log.warning("delivery.waits", why="the database is away", ended=len(turn.ended))
+            else:
+                log.exception("delivery.turn_failed", ended=len(turn.ended))
             await self._save_one_by_one(turn)
             await asyncio.sleep(_TROUBLE_PAUSE_S)
             self._event.set()

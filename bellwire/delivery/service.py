@@ -5,6 +5,7 @@ that was on its way comes back when its lease runs out (or at the next start, wh
 """
 
 import asyncio
+from collections.abc import Callable
 
 import sqlalchemy as sa
 
@@ -58,6 +59,18 @@ class Delivery:
     def wake(self) -> None:
         """Something was committed. Callable from any thread; `run` also asks the committer for it."""
         self._pump.wake()
+
+    def look_now(self) -> None:
+        """Another process committed something to deliver; call it in the loop's thread."""
+        self._pump.look_now()
+
+    def tell(self, attempt_id: int) -> None:
+        """Another process wrote attempts down, up to this id; call it in the loop's thread."""
+        self._listeners.tell(attempt_id, from_outside=True)
+
+    def on_attempts(self, callback: Callable[[int], None]) -> None:
+        """Call back with the highest id of the attempts that this process writes down."""
+        self._listeners.on_attempts(callback)
 
     def subscribe(self) -> asyncio.Queue[int]:
         """A queue that gets ids of new attempts, of each batch the highest: a wake-up, the table has the data."""

@@ -1,7 +1,8 @@
 """Working through notifications after they were answered: pull where needed, apply, acknowledge, try again later."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 import sqlalchemy as sa
@@ -16,13 +17,16 @@ from bellwire.db.inbox import (
     InboxOutcome,
     OpenEntry,
     load_open,
+    put_off,
     record_outcomes,
 )
+from bellwire.db.postgres import is_away
 from bellwire.db.writer import Writer
 from bellwire.ingest import observed
 from bellwire.ingest.credentials import note_accepted, note_credentials
 from bellwire.ingest.finder import ChainFinder
 from bellwire.ingest.finisher import Finisher
+from bellwire.ingest.jobs import Jobs
 from bellwire.ingest.lanes import Lanes
 from bellwire.ingest.observed import Walk
 from bellwire.ingest.units import Applied, ApplyFacts, UnitRunner
@@ -52,6 +56,7 @@ HANDED_OVER_MS = 30_000
 """For so long a fresh notification is left to the process that received it; then whoever looks takes it."""
 MAX_HELD = 5_000
 """Notifications in memory. What comes on top stays in the inbox until it is looked for."""
+_HOLD_EVERY_S = 10.0
 _POLL_S = 1.0
 _POLL_LIMIT = 500
 _BACKOFF_MS = (5_000, 30_000, 60_000, 300_000, 900_000, 3_600_000)
@@ -70,7 +75,11 @@ class _Work(msgspec.Struct, frozen=True):
 
 
 class Processor:
-    """Runs inside the process that received a message; whatever it leaves unfinished is found again in the inbox."""
+    """Runs inside the process that received a message; whatever it leaves unfinished is found again in the inbox.
+
+    Of several processes each looks there for what concerns the apps that are its own. A message that one holds is put off
+    for the others as long as it holds it; should two work on it all the same, both hear the same of the store.
+    """
 
     def __init__(
         self,
@@ -82,6 +91,7 @@ class Processor:
         runner: UnitRunner,
         clock: Clock,
         wall: Clock,
+        jobs: Jobs,
     ) -> None:
         self._engine = engine
         self._writer = writer
@@ -90,6 +100,7 @@ class Processor:
         self._runner = runner
         self._clock = clock
         self._wall = wall
+        self._jobs = jobs
         self._running = False
         self._held: set[int] = set()
         self.finder = ChainFinder(engine)
@@ -103,13 +114,21 @@ class Processor:
         self._running = True
         alone = self._engine.dialect.name == "sqlite"
         ahead_ms = HANDED_OVER_MS if alone else 0  # nobody else can be at it
+        next_hold_s = 0.0
         try:
             while True:
                 try:
-                    await self.check_open(ahead_ms)
+                    if self._held and not alone and time.monotonic() >= next_hold_s:
+                        await self._writer.write(_hold, (frozenset(self._held), self._wall.now_ms() + HANDED_OVER_MS))
+                        next_hold_s = time.monotonic() + _HOLD_EVERY_S
+                    if self._jobs.works:
+                        await self.check_open(ahead_ms)
                     ahead_ms = 0
-                except Exception:
-                    log.exception("inbox.check_failed")
+                except Exception as error:
+                    if is_away(error):
+                        log.warning("inbox.waits", why="the database is away")
+                    else:
+                        log.exception("inbox.check_failed")
                 await asyncio.sleep(_POLL_S)
         finally:
             self._running = False
@@ -137,8 +156,9 @@ class Processor:
                 await self._resume(entry)
 
     def _load_open(self, due_ms: int, limit: int) -> list[OpenEntry]:
+        left = [app_id for app_id in self._config.current().apps if not self._jobs.mine(app_id)]
         with self._engine.connect() as connection:
-            return load_open(connection, due_ms, limit=limit)
+            return load_open(connection, due_ms, limit=limit, left_to_others=left)
 
     async def _resume(self, entry: OpenEntry) -> None:
         app = self._config.current().apps.get(entry.app_id)
@@ -166,6 +186,9 @@ class Processor:
         try:
             await self._work(work)
         except Exception as error:
+            if is_away(error):  # it stays in the inbox, and is taken up again when the database is there
+                log.warning("notification.left", entry_id=work.entry_id, app_id=work.app.id)
+                return
             log.exception("notification.failed", entry_id=work.entry_id, app_id=work.app.id)
             metrics.APPLIED.add(1, work.app.store, "failed")
             await self._later(work.app, work.entry_id, work.attempts, f"unexpected: {type(error).__name__}")
@@ -312,6 +335,12 @@ def reveals_a_gap(chain: Chain | None, snapshot: Snapshot) -> bool:
 def _record(connection: sa.Connection, outcomes: Sequence[InboxOutcome]) -> list[None]:
     record_outcomes(connection, outcomes)
     return [None] * len(outcomes)
+
+
+def _hold(connection: sa.Connection, holds: Sequence[tuple[Collection[int], int]]) -> list[None]:
+    for entry_ids, until_ms in holds:
+        put_off(connection, entry_ids, until_ms)
+    return [None] * len(holds)
 
 
 def _note_heard(connection: sa.Connection, heard: Sequence[tuple[App, int]]) -> list[None]:

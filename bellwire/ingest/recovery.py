@@ -1,6 +1,7 @@
 """After an outage: ask the stores for what they told nobody (spec: stores 1.8 `recover`, 2.2, 3.2)."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
@@ -11,6 +12,7 @@ from bellwire.db.config import ConfigCache
 from bellwire.db.purchases import schedule_checks
 from bellwire.db.writer import Writer
 from bellwire.ingest.credentials import note_credentials
+from bellwire.ingest.jobs import EveryJob, Jobs
 from bellwire.ingest.service import Ingest
 from bellwire.ingest.timers import Timers
 from bellwire.kit.clock import Clock
@@ -28,6 +30,7 @@ from bellwire.stores.base import (
 
 log = structlog.get_logger()
 
+_AGAIN_S = 60.0
 _OVERLAP_MS = 3_600_000
 """Looked at again before the last run's end: stores file messages late. Deduplication makes it free."""
 _GAP_MS = DAY_MS + _OVERLAP_MS
@@ -35,7 +38,7 @@ _GAP_MS = DAY_MS + _OVERLAP_MS
 
 
 class Recovery:
-    """Runs once at start and then at an interval."""
+    """Runs once at start and then at an interval. Of several processes each asks about the apps that are its own."""
 
     def __init__(
         self,
@@ -49,6 +52,7 @@ class Recovery:
         clock: Clock,
         wall: Clock,
         interval_s: float,
+        jobs: Jobs | None = None,
     ) -> None:
         self._engine = engine
         self._writer = writer
@@ -59,21 +63,31 @@ class Recovery:
         self._clock = clock
         self._wall = wall
         self._interval_s = interval_s
+        self._jobs = jobs or EveryJob()
+        self._due_s: dict[str, float] = {}
 
     async def run(self) -> None:
-        """Recover until cancelled; a store that is down is asked again in a minute."""
+        """Recover until cancelled: each app that is this process's, when it becomes so and then at the interval. A store
+        that is down is asked again in a minute."""
         while True:
-            complete = True
             for app in list(self._config.current().apps.values()):
-                try:
-                    await self.recover(app)
-                except StoreError as error:
-                    complete = False
-                    log.warning("recovery.failed", app_id=app.id, store=app.store, reason=str(error))
-                except Exception:
-                    complete = False
-                    log.exception("recovery.failed", app_id=app.id)
-            await asyncio.sleep(self._interval_s if complete else min(60.0, self._interval_s))
+                if not self._jobs.mine(app.id):
+                    self._due_s.pop(app.id, None)
+                elif time.monotonic() >= self._due_s.get(app.id, 0.0):
+                    wait_s = self._interval_s if await self._try(app) else _AGAIN_S
+                    self._due_s[app.id] = time.monotonic() + min(wait_s, self._interval_s)
+            await asyncio.sleep(min(_AGAIN_S, self._interval_s))
+
+    async def _try(self, app: App) -> bool:
+        try:
+            await self.recover(app)
+        except StoreError as error:
+            log.warning("recovery.failed", app_id=app.id, store=app.store, reason=str(error))
+        except Exception:
+            log.exception("recovery.failed", app_id=app.id)
+        else:
+            return True
+        return False
 
     async def recover(self, app: App) -> int:
         """Everything of one app since the last complete run; returns how many messages and chains that were."""

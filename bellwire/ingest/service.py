@@ -28,6 +28,7 @@ from bellwire.ingest.calls import (
 )
 from bellwire.ingest.credentials import note_accepted, note_credentials
 from bellwire.ingest.finisher import kind_of
+from bellwire.ingest.jobs import EveryJob, Jobs
 from bellwire.ingest.observed import Walk
 from bellwire.ingest.processor import HANDED_OVER_MS, Processor
 from bellwire.ingest.units import ApplyReceipt, Identify, SeeCustomer, Seen, Unit, UnitRunner
@@ -75,6 +76,7 @@ class Ingest:
         adapters: Mapping[Store, StoreAdapter],
         clock: Clock,
         wall: Clock,
+        jobs: Jobs | None = None,
     ) -> None:
         self._engine = engine
         self._writer = writer
@@ -86,7 +88,14 @@ class Ingest:
         self._receipt_locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._rejected: dict[str, tuple[int, int]] = {}
         self.processor = Processor(
-            engine=engine, writer=writer, config=config, adapters=adapters, runner=self.runner, clock=clock, wall=wall
+            engine=engine,
+            writer=writer,
+            config=config,
+            adapters=adapters,
+            runner=self.runner,
+            clock=clock,
+            wall=wall,
+            jobs=jobs or EveryJob(),
         )
 
     # ---- notifications

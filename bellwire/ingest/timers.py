@@ -1,4 +1,7 @@
-"""Refresh timers: no store is trusted to notify (spec: stores 1.5). A timer pulls; what emits is the engine."""
+"""Refresh timers: no store is trusted to notify (spec: stores 1.5). A timer pulls; what emits is the engine.
+
+Of several processes each looks after the apps that are its own. Should two ask about one purchase, both hear the same.
+"""
 
 import asyncio
 from collections import defaultdict
@@ -8,9 +11,11 @@ import sqlalchemy as sa
 import structlog
 
 from bellwire.db.config import ConfigCache
+from bellwire.db.postgres import is_away
 from bellwire.db.purchases import load_due_chains, postpone_checks
 from bellwire.db.writer import Writer
 from bellwire.ingest.credentials import note_accepted, note_credentials
+from bellwire.ingest.jobs import EveryJob, Jobs
 from bellwire.ingest.processor import Processor
 from bellwire.ingest.units import Applied, ApplyFacts, PullFailed, UnitRunner
 from bellwire.kit.clock import Clock
@@ -49,6 +54,7 @@ class Timers:
         clock: Clock,
         wall: Clock,
         interval_s: float,
+        jobs: Jobs | None = None,
     ) -> None:
         self._engine = engine
         self._writer = writer
@@ -59,14 +65,18 @@ class Timers:
         self._clock = clock
         self._wall = wall
         self._interval_s = interval_s
+        self._jobs = jobs or EveryJob()
 
     async def run(self) -> None:
         """Check until cancelled."""
         while True:
             try:
                 full = await self.check_due() == _BATCH
-            except Exception:
-                log.exception("timers.failed")
+            except Exception as error:
+                if is_away(error):
+                    log.warning("timers.wait", why="the database is away")
+                else:
+                    log.exception("timers.failed")
                 full = False
             if not full:
                 await asyncio.sleep(self._interval_s)
@@ -103,8 +113,9 @@ class Timers:
         await asyncio.gather(*(check() for _ in range(_AT_ONCE)))
 
     def _load_due(self) -> list[Chain]:
+        left = [app_id for app_id in self._config.current().apps if not self._jobs.mine(app_id)]
         with self._engine.connect() as connection:
-            return load_due_chains(connection, self._clock.now_ms(), _BATCH)
+            return load_due_chains(connection, self._clock.now_ms(), _BATCH, left_to_others=left)
 
     async def _check(self, app: App, chain: Chain) -> bool:
         """Ask about one chain; False when the store did not answer."""

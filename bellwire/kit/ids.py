@@ -8,17 +8,21 @@ _EPOCH_MS = 1_704_067_200_000  # 2024-01-01
 _ROW_ID_DIGITS = 19
 _COUNT_BITS = 22
 """Of process and counter, below the milliseconds."""
+NODES = 1024
+"""Processes whose ids are told apart."""
+NODE_SHIFT = 12
 
 
 class RowIds:
     """63-bit ids that sort by creation: 41 bits of milliseconds, 10 bits of process, 12 bits of counter.
 
-    The process part is drawn at random; two processes that draw the same number collide only when they also meet in
-    the same millisecond and count, and the primary key then refuses the second transaction, which is retried.
+    The process part is drawn at random. Processes on one database see to it that no two have the same (db.workers);
+    until then two collide only when they also meet in the same millisecond and count, and the primary key then refuses
+    the second transaction, which is retried.
     """
 
     def __init__(self) -> None:
-        self._node = secrets.randbelow(1024)
+        self.node = secrets.randbelow(NODES)
         self._last_ms = 0
         self._counter = 0
         self._lock = threading.Lock()
@@ -35,7 +39,7 @@ class RowIds:
             else:
                 self._counter = 0
             self._last_ms = now
-            return (now << 22) | (self._node << 12) | self._counter
+            return (now << 22) | (self.node << NODE_SHIFT) | self._counter
 
 
 _ROW_IDS = RowIds()
@@ -59,6 +63,16 @@ def row_id_span(duration_ms: int) -> int:
 def row_id_ms(row_id: int) -> int:
     """When a row id was made."""
     return (row_id >> _COUNT_BITS) + _EPOCH_MS
+
+
+def node_of_this_process() -> int:
+    """The process part of the ids that this process makes."""
+    return _ROW_IDS.node
+
+
+def use_node(node: int) -> None:
+    """Make ids with this process part from now on."""
+    _ROW_IDS.node = node
 
 
 def read_row_id(text: str) -> int | None:

@@ -9,6 +9,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from bellwire.db.postgres import is_away
 from bellwire.kit.endpoints import Surfaces
 from bellwire.web.dashboard.headers import secure
 from bellwire.web.dashboard.routes import routes as dashboard_routes
@@ -44,6 +45,9 @@ async def _refuse(_request: Request, error: Exception) -> Response:
 
 
 async def _fail(_request: Request, error: Exception) -> Response:
-    """A fault of ours: the traceback is for the log alone."""
+    """A database that is away, else a fault of ours: the traceback is for the log alone."""
+    if is_away(error):
+        log.warning("database.away", reason=type(error).__name__)
+        return secure(PlainTextResponse("The database is not there right now.", 503, headers={"retry-after": "2"}))
     log.error("page.failed", exc_info=error)
     return secure(PlainTextResponse("Internal Server Error", 500))

@@ -4,14 +4,19 @@ from collections.abc import Sequence
 from enum import IntEnum
 
 import msgspec
+import structlog
 from msgspec import UNSET, UnsetType
+from sqlalchemy.exc import SQLAlchemyError
 
+from bellwire.db.postgres import is_away
 from bellwire.db.writer import WriterClosed
 from bellwire.engine.attributes import AttributeError
 from bellwire.engine.identity import InvalidAppUserId
 from bellwire.ingest.calls import IngestError
 from bellwire.kit.bodies import BadBody
 from bellwire.kit.endpoints import Problem
+
+log = structlog.get_logger()
 
 
 class Code(IntEnum):
@@ -77,5 +82,8 @@ def translate(error: Exception) -> Problem | None:
             return WireError(400, Code.BAD_REQUEST, error.message)
         case WriterClosed():
             return WireError(503, Code.INTERNAL, "The hub is stopping; try again.", retry_after_s=1)
+        case SQLAlchemyError() if is_away(error):
+            log.warning("database.away", reason=type(error).__name__)
+            return WireError(503, Code.INTERNAL, "The database is not there right now; try again.", retry_after_s=2)
         case _:
             return None

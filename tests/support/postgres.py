@@ -6,7 +6,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import LiteralString
@@ -33,8 +33,9 @@ class PostgresMissing(Exception):
 class PostgresServer:
     """A running server; every database it hands out is new."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, control: Callable[..., None]) -> None:
         self._folder = folder
+        self._control = control
         self._numbers = itertools.count(1)
 
     def create_database(self, template: str = "template1") -> str:
@@ -42,6 +43,13 @@ class PostgresServer:
         name = f"test_{next(self._numbers)}"
         self._administer("CREATE DATABASE {} TEMPLATE {}", name, template)
         return f"postgresql+psycopg://postgres@/{name}?host={self._folder}"
+
+    def stop(self, mode: str = "immediate") -> None:
+        """End the server, by default as a crash does; `start` brings it back."""
+        self._control("stop", mode)
+
+    def start(self) -> None:
+        self._control("start")
 
     def drop_database(self, url: str) -> None:
         """Remove a database, its connections too."""
@@ -69,13 +77,20 @@ def running_postgres() -> Iterator[PostgresServer]:
     options = " ".join(
         f"-c {name}='{value}'" for name, value in (_SETTINGS | {"unix_socket_directories": str(folder)}).items()
     )
+
+    def control(verb: str, mode: str = "immediate") -> None:
+        if verb == "start":
+            _run(user, pg_ctl, "-D", data, "-l", log, "-o", options, "-w", "-t", "60", "start")
+        else:
+            _run(user, pg_ctl, "-D", data, "-m", mode, "-w", "stop")
+
     try:
         _run(user, initdb, "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
-        _run(user, pg_ctl, "-D", data, "-l", log, "-o", options, "-w", "-t", "60", "start")
+        control("start")
         try:
-            yield PostgresServer(folder)
+            yield PostgresServer(folder, control)
         finally:
-            _run(user, pg_ctl, "-D", data, "-m", "immediate", "-w", "stop")
+            control("stop")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -11,8 +11,11 @@ from pathlib import Path
 class HubProcess:
     """`python -m bellwire serve` on a data folder; `url` is known once it listens."""
 
-    def __init__(self, folder: Path, *, port: int, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, port: int, environment: dict[str, str] | None = None, role: str = "all"
+    ) -> None:
         self._folder = folder
+        self._role = role
         self._port = port
         self._environment = environment or {}
         self._process: asyncio.subprocess.Process | None = None
@@ -30,6 +33,8 @@ class HubProcess:
             "-m",
             "bellwire",
             "serve",
+            "--role",
+            self._role,
             "--port",
             str(self._port),
             env=inherited | {"BELLWIRE_DATA_DIR": str(self._folder)} | self._environment,

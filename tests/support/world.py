@@ -29,6 +29,7 @@ from bellwire.db.keys import KeyKind, create_key
 from bellwire.db.migrate import upgrade
 from bellwire.db.projects import create_project
 from bellwire.db.tables import attempts, chains, events, inbox, inbox_bodies, outbox
+from bellwire.db.workers import Role
 from bellwire.destinations.webhook.destination import Settings as WebhookSettings
 from bellwire.kit.clock import ManualClock
 from bellwire.model.enums import EventType, ProductType, Store
@@ -83,6 +84,7 @@ class World:
         self.hooks: defaultdict[str, list[Json]] = defaultdict(list)
         self.statuses: dict[str, int] = {}
         """What a named webhook answers, 200 unless said."""
+        self.role = Role.ALL
         self._running = contextlib.AsyncExitStack()
 
     @property
@@ -284,7 +286,7 @@ class World:
 
     async def start(self, settings: Settings) -> None:
         """Start a hub, or after `stop` another one on the same folder, and tell the stores where it is."""
-        self.hub = Hub(settings, clock=self.clock)
+        self.hub = Hub(settings, clock=self.clock, role=self.role)
         await self._running.enter_async_context(self.hub.running(timers=False))
         self.url = await self._running.enter_async_context(served(self.hub.web))
         if hasattr(self, "apple_app"):
@@ -338,6 +340,7 @@ async def world(
     project_settings: ProjectSettings | None = None,
     start_ms: int = START_MS,
     routes: Iterable[BaseRoute] = (),
+    role: Role = Role.ALL,
     **settings: Any,
 ) -> AsyncIterator[World]:
     """A running world in `folder`. Time stands still unless the test moves it; timers run only in `settle`.
@@ -352,6 +355,7 @@ async def world(
         kernel, package_name="com.example.app", identity=Identity(account_key=account_key, push_key=push_key)
     )
     result = World(kernel, clock, apple, google)
+    result.role = role
     stores = Starlette(
         routes=[
             *apple.routes(),
@@ -362,7 +366,8 @@ async def world(
         ]
     )
     chosen = replace(Settings(data_dir=folder, allow_private_addresses=True, allow_test_roots=True), **settings)
-    (folder / "bellwire.db").write_bytes(_empty_database())
+    if not chosen.database_url:
+        (folder / "bellwire.db").write_bytes(_empty_database())
     async with served(stores) as stores_url:
         apple.base_url = google.base_url = result.stores_url = stores_url
         await result.start(chosen)
