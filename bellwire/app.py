@@ -9,6 +9,7 @@ from pathlib import Path
 import sqlalchemy as sa
 import structlog
 
+from bellwire.db.aging import Policy
 from bellwire.db.config import Config, ConfigCache
 from bellwire.db.engine import claim_file, open_engine, reader
 from bellwire.db.migrate import upgrade
@@ -16,6 +17,7 @@ from bellwire.db.notify import Audience, Listener, Topic, with_audience
 from bellwire.db.partitions import prepare
 from bellwire.db.postgres import DatabaseUnusable, check_server
 from bellwire.db.presence import Presence
+from bellwire.db.retention import Retention
 from bellwire.db.secrets import SealBroken, Sealer
 from bellwire.db.workers import Role
 from bellwire.db.writer import Writer
@@ -123,6 +125,12 @@ class Hub:
             interval_s=settings.recovery_interval_s,
             jobs=self.presence,
         )
+        self.retention = Retention(
+            self.engine,
+            self.writer,
+            self.wall,
+            Policy.of_days(attempts=settings.attempts_kept_days, bodies=settings.inbox_bodies_kept_days),
+        )
         self.health = Health(self.engine, self.writer)
         self.delivery = Delivery(self.read_engine, self.writer, self.config, self.client, settings)
         self.alerts = Alerts(self.read_engine, self.writer, self.config, self.sealer, self.client, settings)
@@ -151,7 +159,7 @@ class Hub:
         await self.presence.start()
         loops = [self.presence.run, self.ingest.processor.run]
         if timers and self.role.works:
-            loops += [self.timers.run, self.recovery.run, self.alerts.run]
+            loops += [self.timers.run, self.recovery.run, self.alerts.run, self.retention.run]
         self._loops = [asyncio.create_task(self._guard(loop)) for loop in loops]
         if self.role.works:
             self._delivering = [asyncio.create_task(self._guard(self.delivery.run))]

@@ -89,6 +89,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     delivery_concurrency: Annotated[
         int, msgspec.Meta(description="Requests in flight over all integrations.", ge=1)
     ] = 256
+    attempts_kept_days: Annotated[
+        int,
+        msgspec.Meta(
+            description="How long the attempt log, requests and answers with it, is kept; 0 = for ever.",
+            ge=0,
+            le=36_500,
+        ),
+    ] = 30
+    inbox_bodies_kept_days: Annotated[
+        int,
+        msgspec.Meta(
+            description="How long the bytes of notifications and receipts are kept; 0 = for ever. State can be rebuilt "
+            "only from what is there.",
+            ge=0,
+            le=36_500,
+        ),
+    ] = 0
     drain_s: Annotated[
         float,
         msgspec.Meta(

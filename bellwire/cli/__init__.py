@@ -13,6 +13,7 @@ from bellwire.cli.events import events_group
 from bellwire.cli.integrations import integration_group
 from bellwire.cli.keys import key_group
 from bellwire.cli.projects import project_group
+from bellwire.cli.retention import retention_group
 from bellwire.cli.rotate import drop_old_secret, drop_old_token, rotate_app_token, rotate_secret
 from bellwire.cli.run import demo, migrate, serve, simulate
 from bellwire.cli.sealing import sealing_group
@@ -55,6 +56,7 @@ for command in (
     alert_group,
     events_group,
     sealing_group,
+    retention_group,
 ):
     main.add_command(command)
 

@@ -79,6 +79,7 @@ def _configure_sqlite(connection: sqlite3.Connection, _record: Any) -> None:  # 
         "cache_size=-65536",
         "temp_store=MEMORY",
         "wal_autocheckpoint=4000",
+        "journal_size_limit=67108864",  # what a long reader made the WAL grow by is given back
     ):
         connection.execute(f"PRAGMA {pragma}")
 

@@ -44,6 +44,14 @@ class Ranges(msgspec.Struct, frozen=True, kw_only=True):
         """The partition of the range that begins there: `attempts_p20261125`, `inbox_bodies_p202611`."""
         return f"{self.table}_p{begin:%Y%m}" if self.monthly else f"{self.table}_p{begin:%Y%m%d}"
 
+    def end_ms(self, name: str) -> int | None:
+        """Up to when, exclusively, a partition of this table takes rows; None for the default one and other tables."""
+        digits = name.removeprefix(f"{self.table}_p")
+        if digits == name or not digits.isdigit() or len(digits) != (6 if self.monthly else 8):
+            return None
+        begin = datetime.strptime(f"{digits}{'01' if self.monthly else ''}+0000", "%Y%m%d%z")
+        return int(self.after(begin).timestamp() * 1000)
+
 
 ATTEMPTS = Ranges(table="attempts", column="id")
 INBOX_BODIES = Ranges(table="inbox_bodies", column="inbox_id", monthly=True)
@@ -79,15 +87,17 @@ def prepare(engine: sa.Engine, now_ms: int, *, since_ms: int | None = None) -> l
 def _missing(connection: sa.Connection, now_ms: int, since_ms: int | None) -> Iterator[tuple[Ranges, datetime]]:
     for ranges in PARTITIONED:
         present = attached(connection, ranges)
-        begin = ranges.begin(_moment(now_ms if since_ms is None else since_ms))
-        while begin <= _moment(now_ms) + AHEAD:
+        begin = ranges.begin(moment(now_ms if since_ms is None else since_ms))
+        while begin <= moment(now_ms) + AHEAD:
             if ranges.name(begin) not in present:
                 yield ranges, begin
             begin = ranges.after(begin)
 
 
 def attached(connection: sa.Connection, ranges: Ranges) -> set[str]:
-    """The partitions that a table has, the default one too. PostgreSQL alone."""
+    """The partitions that a table has, the default one too; none on SQLite."""
+    if connection.dialect.name == "sqlite":
+        return set()
     query = sa.text(
         "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = CAST(:name AS regclass)"
     )
@@ -114,5 +124,6 @@ def _boundary(moment: datetime) -> int:
     return row_id_at(int(moment.timestamp() * 1000))
 
 
-def _moment(at_ms: int) -> datetime:
+def moment(at_ms: int) -> datetime:
+    """The same point in time, as the calendar has it."""
     return datetime.fromtimestamp(at_ms / 1000, UTC)
