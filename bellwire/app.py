@@ -25,6 +25,7 @@ from bellwire.delivery.alerts.service import Alerts
 from bellwire.delivery.service import Delivery
 from bellwire.ingest.recovery import Recovery
 from bellwire.ingest.service import Ingest
+from bellwire.ingest.store_calls import TimedCaller
 from bellwire.ingest.timers import Timers
 from bellwire.kit.clock import Clock, SharedClock, SystemClock
 from bellwire.kit.http import GuardedClient
@@ -48,8 +49,8 @@ _LOOK_EVERY_S = 1.0
 
 def build_adapters(client: HTTPCaller, settings: Settings) -> dict[Store, StoreAdapter]:
     """One adapter for each store that this build knows."""
-    apple = AppleAdapter(client, allow_test_roots=settings.allow_test_roots)
-    google = GoogleAdapter(client, allow_test_roots=settings.allow_test_roots)
+    apple = AppleAdapter(TimedCaller(client, Store.APP_STORE), allow_test_roots=settings.allow_test_roots)
+    google = GoogleAdapter(TimedCaller(client, Store.PLAY_STORE), allow_test_roots=settings.allow_test_roots)
     return {Store.APP_STORE: apple, Store.MAC_APP_STORE: apple, Store.PLAY_STORE: google}
 
 

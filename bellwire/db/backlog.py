@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from bellwire.db.inbox import RECEIVED
 from bellwire.db.lane_states import LaneState, load_lane_states
 from bellwire.db.outbox import State
-from bellwire.db.tables import inbox, outbox
+from bellwire.db.tables import inbox, outbox, replays
 
 COUNTED_UP_TO = 250_000
 """A walk of so many index entries takes some ten milliseconds; whoever has more knows enough."""
@@ -25,12 +25,22 @@ class LaneBacklog(msgspec.Struct, frozen=True, kw_only=True):
     oldest_due_ms: int | None
 
 
+class ReplayProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """All open replays of one integration together."""
+
+    selected: int
+    put_out: int
+    delivered: int
+
+
 class Backlog(msgspec.Struct, frozen=True, kw_only=True):
     """All of it, as of one moment."""
 
     lanes: list[LaneBacklog]
     states: dict[str, LaneState]
     """As `load_lane_states`."""
+    replays: dict[str, ReplayProgress]
+    """By integration; only of those that have open ones."""
     inbox_open: int
     inbox_oldest_due_ms: int | None
 
@@ -68,6 +78,19 @@ _INBOX = sa.select(
 )
 
 
+_REPLAYS = (
+    sa.select(
+        replays.c.integration_id,
+        sa.func.sum(replays.c.total).label("selected"),
+        sa.func.sum(replays.c.enqueued + replays.c.passed_over).label("put_out"),
+        sa.func.sum(replays.c.delivered).label("delivered"),
+    )
+    .where(replays.c.ended_at_ms.is_(None))
+    .group_by(replays.c.integration_id)
+)
+"""Open ones have an index of their own."""
+
+
 def load_backlog(connection: sa.Connection, integration_ids: Sequence[str]) -> Backlog:
     """The backlog of these integrations and of the inbox."""
     lanes: list[LaneBacklog] = []
@@ -86,4 +109,12 @@ def load_backlog(connection: sa.Connection, integration_ids: Sequence[str]) -> B
         )
     waiting = connection.execute(_INBOX).one()
     states = load_lane_states(connection)
-    return Backlog(lanes=lanes, states=states, inbox_open=waiting.open, inbox_oldest_due_ms=waiting.oldest)
+    progress = {
+        row.integration_id: ReplayProgress(
+            selected=int(row.selected), put_out=int(row.put_out), delivered=int(row.delivered)
+        )
+        for row in connection.execute(_REPLAYS)
+    }
+    return Backlog(
+        lanes=lanes, states=states, replays=progress, inbox_open=waiting.open, inbox_oldest_due_ms=waiting.oldest
+    )

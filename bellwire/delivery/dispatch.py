@@ -26,8 +26,9 @@ _FALLBACK_SCHEDULE = "extended"
 class Dispatcher:
     """Attempts rows with the configuration of the moment: a changed address or secret counts for what waits, too."""
 
-    def __init__(self, config: ConfigCache, client: HTTPCaller, *, timeout_s: float) -> None:
+    def __init__(self, config: ConfigCache, client: HTTPCaller, *, timeout_s: float, traceparent: bool = False) -> None:
         self._config = config
+        self._traceparent = traceparent
         self._client = client
         self._timeout_s = timeout_s
         self._targets = Targets(DESTINATIONS)
@@ -52,7 +53,14 @@ class Dispatcher:
     async def attempt(self, target: Target, row: Claimed, trigger: str) -> Attempted:
         """One attempt; a fault of our own is one that failed, and is in the log."""
         try:
-            return await attempt(target, row, trigger=trigger, client=self._client, timeout_s=self._timeout_s)
+            return await attempt(
+                target,
+                row,
+                trigger=trigger,
+                client=self._client,
+                timeout_s=self._timeout_s,
+                traceparent=self._traceparent and target.destination.slug == "webhook",
+            )
         except Exception:
             log.exception("delivery.failed", integration_id=row.integration_id, event_id=row.event_id)
             return unsent(row, trigger, verdict(Outcome.RETRY, "internal error: the server's log has the cause"))

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from bellwire.db.attempts import AttemptRecord
+from bellwire.db.outbox_claim import Claimed
 from bellwire.delivery.turn import Ended, Turn, TurnResult
 from bellwire.kit import logs
 from bellwire.kit.ids import row_id_ms
@@ -42,10 +43,11 @@ def observe(turn: Turn, result: TurnResult, integrations: Mapping[str, Integrati
         metrics.LEASES_EXPIRED.add(result.expired)
     if turn.ended:
         metrics.TURN_ATTEMPTS.observe(len(turn.ended))
-        _observe(turn.ended, integrations)
+        observe_attempts(turn.ended, integrations)
 
 
-def _observe(ended: Sequence[Ended], integrations: Mapping[str, Integration]) -> None:
+def observe_attempts(ended: Sequence[Ended], integrations: Mapping[str, Integration]) -> None:
+    """Attempts that were written down."""
     destinations = {one.record.integration_id: _DELETED for one in ended}
     for integration_id in destinations:
         if integration_id in integrations:
@@ -54,6 +56,15 @@ def _observe(ended: Sequence[Ended], integrations: Mapping[str, Integration]) ->
     _log(ended, destinations)
     if tracing.on:
         _trace(ended, destinations)
+
+
+def built(row: Claimed, began_ns: int) -> None:
+    """A request was made up since `began_ns`; only where spans are made. Attempts begin at whole milliseconds."""
+    whole = tracing.attempt_ref(row.event_id, row.integration_id, row.fence)
+    ref = tracing.inside(whole, "build")
+    tracing.record(
+        Span(name="build", ref=ref, parent=whole, start_ns=began_ns - began_ns % 1_000_000, end_ns=time.time_ns())
+    )
 
 
 def _count(ended: Sequence[Ended], destinations: Mapping[str, str]) -> None:

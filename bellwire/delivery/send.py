@@ -6,13 +6,16 @@ from typing import Protocol
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from bellwire.db.attempts import AttemptRecord
 from bellwire.db.outbox_claim import Claimed
+from bellwire.delivery import observed
 from bellwire.delivery.classify import Verdict, judge, verdict
 from bellwire.delivery.target import Target
 from bellwire.destinations.base import Answer, AttemptContext, OutboundRequest, Outcome, Skip
 from bellwire.model.events import Event
+from bellwire.observe import tracing
 
 log = structlog.get_logger()
 
@@ -46,8 +49,13 @@ class Attempted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     retry_after_s: float | None = None
 
 
-async def attempt(target: Target, row: Claimed, *, trigger: str, client: HTTPCaller, timeout_s: float) -> Attempted:
-    """Try to deliver one event. Raises nothing but cancellation; a fault of our own becomes a visible failed attempt."""
+async def attempt(
+    target: Target, row: Claimed, *, trigger: str, client: HTTPCaller, timeout_s: float, traceparent: bool = False
+) -> Attempted:
+    """Try to deliver one event. Raises nothing but cancellation; a fault of our own becomes a visible failed attempt.
+
+    With `traceparent` the request names our span, so that a receiver can hang its own below it.
+    """
     started_ns = time.time_ns()
     started_at_ms = started_ns // 1_000_000
     context = AttemptContext(attempt=row.attempt + 1, sent_at_s=started_ns // 1_000_000_000, event_json=row.payload)
@@ -58,6 +66,11 @@ async def attempt(target: Target, row: Claimed, *, trigger: str, client: HTTPCal
         return unsent(row, trigger, verdict(Outcome.RETRY, "internal error: the request could not be built"))
     if isinstance(built, Skip):
         return unsent(row, trigger, verdict(Outcome.SKIPPED, built.reason))
+    if traceparent:
+        parent = tracing.traceparent(row.event_id, row.integration_id, row.fence)
+        built = replace(built, headers=built.headers | {"traceparent": parent})
+    if tracing.on:
+        observed.built(row, started_ns)
     answer = await client.request(
         built.method,
         built.url,

@@ -11,15 +11,17 @@ import sqlalchemy as sa
 
 from bellwire.db.attempts import NO_EVENT_SEQ, append_attempt
 from bellwire.db.config import ConfigCache
-from bellwire.db.outbox import Fence, requeue
+from bellwire.db.outbox import Fence, Held, requeue
 from bellwire.db.outbox_claim import Claimed, load_claimed
 from bellwire.db.writer import Writer
 from bellwire.delivery.dispatch import Dispatcher
 from bellwire.delivery.listeners import Listeners
+from bellwire.delivery.observed import observe_attempts
 from bellwire.delivery.pump import Pump, now_ms
 from bellwire.delivery.sample import sample_event
 from bellwire.delivery.send import HTTPCaller, encode_event
 from bellwire.delivery.target import Unusable
+from bellwire.delivery.turn import Ended
 from bellwire.model.projects import Integration
 from bellwire.settings import Settings
 
@@ -36,7 +38,9 @@ class Delivery:
     ) -> None:
         self._writer = writer
         self._config = config
-        self._dispatcher = Dispatcher(config, client, timeout_s=settings.delivery_timeout_s)
+        self._dispatcher = Dispatcher(
+            config, client, timeout_s=settings.delivery_timeout_s, traceparent=settings.send_traceparent
+        )
         self._listeners = Listeners()
         self._pump = Pump(
             writer,
@@ -116,6 +120,8 @@ class Delivery:
         attempted = await self._dispatcher.attempt(target, self._sample(integration), "test")
         attempt_id = await self._writer.change(lambda connection: append_attempt(connection, attempted.record))
         self._listeners.tell(attempt_id)
+        ended = Ended(held=Held(0, Fence(0)), record=attempted.record, settled=attempted.verdict.settled)
+        observe_attempts([ended], self._config.current().integrations)
         return attempt_id
 
     def _known(self, project_id: str, integration_id: str) -> Integration:

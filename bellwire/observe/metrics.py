@@ -62,6 +62,14 @@ RECEIPTS = Counter(
     ("store", "result"),
 )
 EVENTS = Counter("bellwire_events_total", "Events that were committed.", ("store", "type"))
+STORE_SECONDS = Histogram(
+    "bellwire_store_request_seconds",
+    "Requests to the stores' APIs, by the class of the answer's status, or why there was none: dns, connect, tls, timeout, "
+    "reset, blocked, invalid_url, protocol.",
+    ("store", "result"),
+    bounds=_WORK_MS,
+    scale=1000,
+)
 REQUEST_SECONDS = Histogram(
     "bellwire_http_request_seconds",
     "Requests at the doors for stores and SDKs, by the first part of their path and the class of the answer's status.",
@@ -156,6 +164,11 @@ LANE_FAILING = Gauge(
     "bellwire_lane_failing_seconds",
     "For how long all attempts of an integration have failed; 0 = the last one did not.",
     ("integration", "destination"),
+)
+REPLAY_DELIVERIES = Gauge(
+    "bellwire_replay_deliveries",
+    "Replays that run or wait: selected, put_out (into the outbox, or already there), delivered of those.",
+    ("integration", "destination", "state"),
 )
 INBOX_OPEN = Gauge(
     "bellwire_inbox_open", "Notifications that are kept and not worked through yet. Counted up to 250,000."

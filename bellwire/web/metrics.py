@@ -116,6 +116,12 @@ class Scrape:
         yield metrics.LANE_BREAKER.family((labels, _BREAKER[state.breaker]) for labels, state in states)
         yield metrics.LANE_PAUSED.family((labels, state.paused_at_ms is not None) for labels, state in states)
         yield metrics.LANE_FAILING.family((labels, _age_s(state.failing_since_ms, now_ms)) for labels, state in states)
+        yield metrics.REPLAY_DELIVERIES.family(
+            ((it.id, it.destination, state), getattr(backlog.replays[it.id], state))
+            for it, _ in lanes
+            if it.id in backlog.replays
+            for state in ("selected", "put_out", "delivered")
+        )
         yield metrics.INBOX_OPEN.alone(backlog.inbox_open)
         yield metrics.INBOX_AGE.alone(_age_s(backlog.inbox_oldest_due_ms, now_ms))
 

@@ -2,10 +2,11 @@
 
 import sqlalchemy as sa
 
-from bellwire.db.backlog import LaneBacklog, load_backlog
+from bellwire.db.backlog import LaneBacklog, ReplayProgress, load_backlog
 from bellwire.db.inbox import InboxEntry, append_entries
 from bellwire.db.outbox import State
-from bellwire.db.tables import outbox
+from bellwire.db.projects import create_project
+from bellwire.db.tables import integrations, outbox, replays
 
 
 def row(number: int, lane: str, state: State, *, late: bool = False, due_at_ms: int = 0) -> dict[str, object]:
@@ -62,3 +63,44 @@ def test_inbox(engine: sa.Engine) -> None:
         append_entries(connection, [entry(1, "received", 900), entry(2, "received", 700), entry(3, "processed", None)])
         found = load_backlog(connection, [])
     assert (found.inbox_open, found.inbox_oldest_due_ms) == (2, 700)
+
+
+def test_replays(engine: sa.Engine) -> None:
+    def replay(name: str, integration_id: str, ended_at_ms: int | None = None) -> dict[str, object]:
+        return {
+            "id": name,
+            "project_id": "p",
+            "integration_id": integration_id,
+            "selection": "{}",
+            "status": "running",
+            "total": 100,
+            "cursor": 0,
+            "last": 0,
+            "enqueued": 20,
+            "passed_over": 5,
+            "delivered": 7,
+            "created_by": "test",
+            "created_at_ms": 0,
+            "ended_at_ms": ended_at_ms,
+        }
+
+    with engine.begin() as connection:
+        project = create_project(connection, name="P", now_ms=0)
+        for name in ("a", "b"):
+            connection.execute(
+                sa.insert(integrations).values(
+                    id=name,
+                    project_id=project.id,
+                    destination="webhook",
+                    name=name,
+                    settings="{}",
+                    sealed_secrets=b"",
+                    enabled=True,
+                    concurrency=1,
+                    created_at_ms=0,
+                )
+            )
+        made = [replay("1", "a"), replay("2", "a"), replay("3", "a", 9), replay("4", "b", 9)]
+        connection.execute(sa.insert(replays), [one | {"project_id": project.id} for one in made])
+        found = load_backlog(connection, ["a", "b"])
+    assert found.replays == {"a": ReplayProgress(selected=200, put_out=50, delivered=14)}

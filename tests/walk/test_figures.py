@@ -103,6 +103,7 @@ def test_figures_add_up(tmp_path: Path) -> None:
     async def scene(it: World) -> None:
         [integration] = it.hub.config.current().integrations
         before = [histogram.count(*labels) for histogram, labels in histograms]
+        calls = metrics.STORE_SECONDS.count("APP_STORE", "2xx")
         commits, turns = metrics.COMMIT_SECONDS.count(), metrics.TURN_ATTEMPTS.count()
         events = metrics.EVENTS.value("APP_STORE", "INITIAL_PURCHASE")
         for number in range(3):
@@ -112,6 +113,7 @@ def test_figures_add_up(tmp_path: Path) -> None:
         assert metrics.EVENTS.value("APP_STORE", "INITIAL_PURCHASE") == events + 3
         assert metrics.ATTEMPTS.value(integration, "webhook", "delivered") == 3
         assert metrics.COMMIT_SECONDS.count() > commits
+        assert metrics.STORE_SECONDS.count("APP_STORE", "2xx") >= calls + 3
         assert 0 < metrics.TURN_ATTEMPTS.count() - turns <= 3
         it.statuses["hook"] = 500
         assert await it.post(it.apple, it.apple.purchase("pro_monthly"), "customer-4") == 200

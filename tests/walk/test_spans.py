@@ -10,6 +10,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from bellwire.observe import tracing
 from bellwire.observe.otel import Exporting
+from tests.support.rude_server import rude_server
 from tests.support.world import World, live
 
 
@@ -59,7 +60,7 @@ def test_from_the_notification_to_the_record(tmp_path: Path, exporter: InMemoryS
         assert deliver.parent is not None
         assert root.context is not None
         assert deliver.parent.span_id == root.context.span_id
-        assert inside(exporter, deliver) == ["claim", "wait for a slot", "send", "record"]
+        assert inside(exporter, deliver) == ["claim", "wait for a slot", "build", "send", "record"]
         for span in exporter.get_finished_spans():
             assert (span.start_time or 0) <= (span.end_time or 0)
 
@@ -97,7 +98,7 @@ def test_every_attempt_has_its_span(tmp_path: Path, exporter: InMemorySpanExport
             assert span.attributes["http.response.status_code"] == 500
             assert span.attributes["bellwire.event_id"] == event["id"]
             assert not span.status.is_ok
-        assert inside(exporter, second) == ["wait for a slot", "send", "record"]
+        assert inside(exporter, second) == ["wait for a slot", "build", "send", "record"]
 
     live(tmp_path, scene, track_new_purchases=False)
 
@@ -116,6 +117,33 @@ def test_spans_tell_no_names_and_no_bodies(tmp_path: Path, exporter: InMemorySpa
                 assert name.startswith(("bellwire.", "http.", "error.")), name
 
     live(tmp_path, scene)
+
+
+def test_receiver_can_join_in(tmp_path: Path, exporter: InMemorySpanExporter) -> None:
+    async def scene(it: World) -> None:
+        async with rude_server() as server:
+            await it.webhook("traced", url=f"{server.base_url}/in")
+            assert await it.post(it.apple, it.apple.purchase("pro_monthly")) == 200
+            await it.settle()
+            [request] = server.to("/in")
+            version, trace, span, flags = request.headers["traceparent"].split("-")
+            sent = {one.context.span_id: one for one in named(exporter, "send") if one.context is not None}
+            assert trace_id(sent[int(span, 16)]) == int(trace, 16)
+            assert (version, flags) == ("00", "01")
+
+    live(tmp_path, scene, track_new_purchases=False, send_traceparent=True)
+
+
+def test_nobody_is_told_of_traces_unasked(tmp_path: Path, exporter: InMemorySpanExporter) -> None:
+    async def scene(it: World) -> None:
+        async with rude_server() as server:
+            await it.webhook("plain", url=f"{server.base_url}/in")
+            assert await it.post(it.apple, it.apple.purchase("pro_monthly")) == 200
+            await it.settle()
+            [request] = server.to("/in")
+            assert not {"traceparent", "tracestate", "baggage"} & request.headers.keys()
+
+    live(tmp_path, scene, track_new_purchases=False)
 
 
 def test_sampling_decides_by_the_trace_alone(monkeypatch: pytest.MonkeyPatch) -> None:
