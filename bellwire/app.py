@@ -12,7 +12,7 @@ import structlog
 from bellwire.db.aging import Policy
 from bellwire.db.config import Config, ConfigCache
 from bellwire.db.engine import claim_file, open_engine, reader
-from bellwire.db.migrate import upgrade
+from bellwire.db.migrate import upgrade_at_start
 from bellwire.db.notify import Audience, Listener, Topic, with_audience
 from bellwire.db.partitions import prepare
 from bellwire.db.postgres import DatabaseUnusable, check_server
@@ -81,7 +81,7 @@ class Hub:
             raise DatabaseUnusable(f"a process with the role {role} needs PostgreSQL: set BELLWIRE_DATABASE_URL")
         self._claim = claim_file(self.engine)
         check_server(self.engine)
-        upgrade(self.engine)
+        upgrade_at_start(self.engine)
         with contextlib.suppress(sa.exc.OperationalError):  # somebody is at the table; rows find a place without it
             prepare(self.engine, self.wall.now_ms())
         self.read_engine = reader(self.engine)

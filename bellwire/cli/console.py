@@ -115,7 +115,7 @@ def open_database(settings: Settings, *, create: bool) -> sa.Engine:
 
 
 def _check_schema(engine: sa.Engine, *, create: bool) -> None:
-    waiting = migrate.pending(engine)
+    waiting = migrate.needed(engine)
     if not waiting:
         return
     name = engine.url.render_as_string(hide_password=True)

@@ -1,12 +1,15 @@
 """`bellwire serve`, `demo`, `simulate` and `migrate`: what runs, and what prepares it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 import msgspec
+import sqlalchemy as sa
 
 from bellwire.cli.console import json_option, open_database, say
-from bellwire.db.migrate import current, upgrade
+from bellwire.db.migrate import current, finish_upgrade, pending, upgrade, upgrade_at_start
+from bellwire.db.postgres import check_server
 from bellwire.db.workers import Role
 from bellwire.settings import load_settings
 
@@ -102,15 +105,35 @@ def simulate(
 
 
 @click.command()
+@click.option("--pre", "how", flag_value="pre", help="Apply only what is safe while the version before this one runs.")
+@click.option("--post", "how", flag_value="post", help="Apply everything; only when every process runs this version.")
+@click.option("--check", "how", flag_value="check", help="Change nothing; status 1 when something waits.")
 @json_option
-def migrate(as_json: bool) -> None:
-    """Make the database, or bring its schema up to date. Does nothing where it is."""
-    engine = open_database(load_settings(), create=True)
+def migrate(how: str | None, as_json: bool) -> None:
+    """Make the database, or bring its schema up to date. Does nothing where it is.
+
+    Without an option everything is applied where no process runs, and beside running ones only what is safe for them.
+    """
+    engine = open_database(load_settings(), create=how != "check")
     try:
-        applied = upgrade(engine)
+        check_server(engine)
+        waiting = pending(engine)
+        applied: list[str] = [] if how == "check" else _APPLY[how](engine)
         at = current(engine)
     finally:
         engine.dispose()
+    left = [revision for revision in waiting if revision not in applied]
     name = engine.url.render_as_string(hide_password=True)
-    done = f"applied {', '.join(applied)}" if applied else "was up to date"
-    say(as_json, {"database": name, "applied": applied, "revision": at}, f"{name}: {done}; at revision {at}.")
+    done = f"applied {', '.join(applied)}" if applied else "nothing applied" if left else "was up to date"
+    rest = f"; {', '.join(left)} wait" + ("" if how == "check" else " for `bellwire migrate --post`") if left else ""
+    values = {"database": name, "applied": applied, "waiting": left, "revision": at}
+    say(as_json, values, f"{name}: {done}; at revision {at}{rest}.")
+    if how == "check" and left:
+        raise click.exceptions.Exit(1)
+
+
+_APPLY: dict[str | None, Callable[[sa.Engine], list[str]]] = {
+    None: upgrade_at_start,
+    "pre": lambda engine: upgrade(engine, post=False),
+    "post": finish_upgrade,
+}

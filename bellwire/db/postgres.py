@@ -118,6 +118,11 @@ def lacks_rights(error: sa.exc.DBAPIError) -> bool:
     return sqlstate(error) == _NO_RIGHTS
 
 
+def is_lock_timeout(error: sa.exc.DBAPIError) -> bool:
+    """A lock could not be had within `lock_timeout`."""
+    return sqlstate(error) == "55P03"
+
+
 def is_away(error: BaseException | None) -> bool:
     """The database cannot be asked at the moment: it restarts, is out of reach, or has no room. SQLite too."""
     return isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError) or (

@@ -49,7 +49,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
 
 def live_workers(connection: sa.Connection, now_ms: int, *, working: bool = False) -> list[Worker]:
     """Processes heard of lately, oldest first; with `working` only those that deliver (they share rate limits)."""
-    found = [one for one in list_workers(connection) if one.seen_at_ms > now_ms - DEAD_AFTER_MS]
+    found = [one for one in list_workers(connection) if _heard(one.seen_at_ms, now_ms)]
     return [one for one in found if one.role.works] if working else found
 
 
@@ -78,16 +78,22 @@ def beat(connection: sa.Connection, worker: Worker, now_ms: int) -> list[Worker]
     seen = sa.update(workers).where(workers.c.id == worker.id).values(seen_at_ms=now_ms)
     if not connection.execute(seen).rowcount:  # taken for dead while it slept
         register(connection, msgspec.structs.replace(worker, seen_at_ms=now_ms), alone=False)
-    dead = connection.execute(
-        sa.select(workers.c.id, workers.c.node)
-        .where(workers.c.seen_at_ms <= now_ms - DEAD_AFTER_MS)
-        .order_by(workers.c.id)
-        .with_for_update(skip_locked=True)
-    ).all()
-    if dead:
+    silent = [one.id for one in list_workers(connection) if not _heard(one.seen_at_ms, now_ms)]
+    if silent:
+        dead = connection.execute(
+            sa.select(workers.c.id, workers.c.node)
+            .where(workers.c.id.in_(silent))
+            .order_by(workers.c.id)
+            .with_for_update(skip_locked=True)
+        ).all()
         connection.execute(sa.delete(workers).where(workers.c.id.in_([row.id for row in dead])))
         release_leases_of(connection, {row.node for row in dead})
     return live_workers(connection, now_ms)
+
+
+def _heard(seen_at_ms: int, now_ms: int) -> bool:
+    """Lately; a time far ahead is from before the clock was set back."""
+    return now_ms - DEAD_AFTER_MS < seen_at_ms < now_ms + 3 * DEAD_AFTER_MS
 
 
 def leave(connection: sa.Connection, worker_id: str) -> None:
