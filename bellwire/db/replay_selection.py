@@ -60,12 +60,16 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     """Left out because they never went out and were not asked for."""
     waiting: int
     """Waiting or on their way to this integration already, so they are not sent twice."""
+    begin: int
+    """Numbers, of the event log or of the outbox, between which all of it is."""
+    end: int
 
 
 def preview(connection: sa.Connection, integration: Integration, selection: Selection) -> Preview:
     """The dry run. Walks all that is selected."""
     from_log = selection.what is What.HISTORY
     standing = _standing(integration, selection) if from_log else sa.literal(_CHOSEN)
+    key = _key(selection)
     day = (events.c.event_timestamp_ms // sa.literal_column(str(DAY_MS))).label("day")
     grouped = (
         sa.select(
@@ -75,17 +79,22 @@ def preview(connection: sa.Connection, integration: Integration, selection: Sele
             sa.func.count().label("events"),
             sa.func.min(events.c.event_timestamp_ms).label("first"),
             sa.func.max(events.c.event_timestamp_ms).label("last"),
+            sa.func.min(key).label("begin"),
+            sa.func.max(key).label("end"),
         )
         .select_from(_source(selection))
         .where(*_chosen(integration, selection))
         .group_by("standing", events.c.type, "day")
     )
     counts: Counter[str] = Counter()
+    begins, ends = list[int](), list[int]()
     types: dict[str, TypeCount] = {}
     days: Counter[int] = Counter()
     for row in connection.execute(grouped):
         counts[row.standing] += row.events
         if row.standing == _CHOSEN:
+            begins.append(row.begin)
+            ends.append(row.end)
             days[row.day] += row.events
             types[row.type] = _merged(types.get(row.type), row.type, row.events, row.first, row.last)
     by_type = sorted(types.values(), key=lambda one: (-one.count, one.type))
@@ -99,16 +108,9 @@ def preview(connection: sa.Connection, integration: Integration, selection: Sele
         filtered=counts[_FILTERED],
         undispatched=counts[_UNDISPATCHED],
         waiting=counts[_WAITING],
+        begin=min(begins, default=1),
+        end=max(ends, default=0),
     )
-
-
-def last_of(connection: sa.Connection, integration: Integration, selection: Selection) -> int:
-    """Where a replay that begins now ends: a number of the event log, or of the outbox."""
-    if selection.what is What.HISTORY:
-        query = sa.select(sa.func.max(events.c.seq)).where(events.c.project_id == integration.project_id)
-    else:
-        query = sa.select(sa.func.max(outbox.c.id)).where(outbox.c.integration_id == integration.id)
-    return connection.execute(query).scalar_one_or_none() or 0
 
 
 def find_portion(
@@ -125,7 +127,7 @@ def find_portion(
 
     Of the event log: (seq, customer); of the outbox: (id, customer). Looks at no more than `scan` rows after `after`.
     """
-    key = events.c.seq if selection.what is What.HISTORY else outbox.c.id
+    key = _key(selection)
     upto = _end_of_scan(connection, integration, selection, after, scan)
     upto = last if upto is None else min(upto, last)
     conditions = _chosen(integration, selection)
@@ -170,6 +172,10 @@ def _standing(integration: Integration, selection: Selection) -> sa.ColumnElemen
         (on_its_way, _WAITING),
         else_=_CHOSEN,
     )
+
+
+def _key(selection: Selection) -> sa.ColumnElement[int]:
+    return events.c.seq if selection.what is What.HISTORY else outbox.c.id
 
 
 def _source(selection: Selection) -> sa.FromClause:
@@ -233,7 +239,7 @@ def _end_of_scan(
 
 
 def _samples(connection: sa.Connection, integration: Integration, selection: Selection) -> list[Sample]:
-    key = events.c.seq if selection.what is What.HISTORY else outbox.c.id
+    key = _key(selection)
     conditions = _chosen(integration, selection)
     if selection.what is What.HISTORY:
         conditions.append(_standing(integration, selection) == _CHOSEN)

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from bellwire.db.bulk import Bulk, BulkInsert
 from bellwire.db.outbox import Held, State, note_enqueued
+from bellwire.db.replay_selection import Preview
 from bellwire.db.tables import outbox, replays
 from bellwire.kit.ids import new_public_id
 from bellwire.model.replays import ReplayStatus, Selection, What
@@ -115,14 +116,13 @@ def create_replay(
     project_id: str,
     integration_id: str,
     selection: Selection,
-    total: int,
-    last: int,
+    preview: Preview,
     created_by: str,
     now_ms: int,
     rate_per_s: float | None = None,
     idempotency_key: str | None = None,
 ) -> str:
-    """Ask for a replay of everything up to `last`; returns its id. With a key that was used before: the id of then.
+    """Ask for a replay of what `preview` found; returns its id. With a key that was used before: the id of then.
 
     Raises IdempotencyConflict when it was used for something else.
     """
@@ -146,9 +146,9 @@ def create_replay(
             selection=text,
             status=ReplayStatus.WAITING.value,
             rate_per_s=rate_per_s,
-            total=total,
-            cursor=0,
-            last=last,
+            total=preview.total,
+            cursor=preview.begin - 1,
+            last=preview.end,
             created_by=created_by,
             idempotency_key=idempotency_key,
             created_at_ms=now_ms,

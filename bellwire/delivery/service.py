@@ -18,6 +18,7 @@ from bellwire.delivery.dispatch import Dispatcher
 from bellwire.delivery.listeners import Listeners
 from bellwire.delivery.observed import observe_attempts
 from bellwire.delivery.pump import Pump, now_ms
+from bellwire.delivery.replay import Replayer
 from bellwire.delivery.sample import sample_event
 from bellwire.delivery.send import HTTPCaller, encode_event
 from bellwire.delivery.target import Unusable
@@ -37,6 +38,7 @@ class Delivery:
         self, engine: sa.Engine, writer: Writer, config: ConfigCache, client: HTTPCaller, settings: Settings
     ) -> None:
         self._writer = writer
+        self._replayer = Replayer(engine, writer, config)
         self._config = config
         self._dispatcher = Dispatcher(
             config, client, timeout_s=settings.delivery_timeout_s, traceparent=settings.send_traceparent
@@ -53,8 +55,13 @@ class Delivery:
         )
 
     async def run(self) -> None:
-        """Deliver until `stop`; then rows that were taken and not attempted are given back."""
-        await self._pump.run()
+        """Deliver and replay until `stop`; then rows that were taken and not attempted are given back."""
+        replaying = asyncio.create_task(self._replayer.run())
+        try:
+            await self._pump.run()
+        finally:
+            replaying.cancel()
+            await asyncio.gather(replaying, return_exceptions=True)
 
     def stop(self) -> None:
         """End `run`; call it in the loop's thread."""
