@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import resource
 import signal
 import socket
 import threading
@@ -16,7 +17,8 @@ from starlette.applications import Starlette
 
 from bellwire.app import Hub, configure_logging
 from bellwire.db.workers import Role
-from bellwire.kit.doorstep import doorstep
+from bellwire.kit.buckets import Proxies
+from bellwire.kit.doorstep import Doorkeeper, doorstep
 from bellwire.kit.listening import close_all, listen_on
 from bellwire.settings import Settings, SettingsError
 from bellwire.web.operations import build_operations
@@ -25,6 +27,9 @@ log = structlog.get_logger()
 
 REQUESTS_END_WITHIN_S = 5
 """How long a stop waits for requests in hand; SDKs and stores send again what is cut off then."""
+_FILES = 65_536
+_FILES_OF_OURS = 512
+"""Left for the database, deliveries, stores and log files."""
 _STOP_WITHIN_S = 20.0
 """Beyond the drain: then the process ends whatever still hangs. What it held comes back when its leases run out."""
 
@@ -121,11 +126,16 @@ class _Signals:
 
 def server_config(app: Starlette, settings: Settings) -> uvicorn.Config:
     """How the hub's doors are served; whom to believe about client addresses is said here, never by the environment."""
+    keeper = Doorkeeper(
+        most=min(settings.max_connections, max(8, _open_files() - _FILES_OF_OURS)),
+        most_per_client=settings.max_connections_per_address,
+        proxies=Proxies(settings.trusted_proxies),
+    )
     return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
-        http=doorstep(settings.request_timeout_s),
+        http=doorstep(settings.request_timeout_s, keeper),
         ws="none",
         lifespan="off",
         log_level="warning",
@@ -134,6 +144,16 @@ def server_config(app: Starlette, settings: Settings) -> uvicorn.Config:
         forwarded_allow_ips=[address.strip() for address in settings.trusted_proxies.split(",") if address.strip()],
         timeout_graceful_shutdown=REQUESTS_END_WITHIN_S,
     )
+
+
+def _open_files() -> int:
+    """How many this process may have open; as many as the system lets it, up to what makes sense."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        return wanted
+    return _FILES if soft == resource.RLIM_INFINITY else soft
 
 
 async def _serve(settings: Settings, role: Role, bound: "_Bound") -> int:

@@ -76,6 +76,34 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         msgspec.Meta(description="How long a client may take to send a whole request before it is hung up on.", gt=0),
     ] = 30.0
+    requests_per_s_per_key: Annotated[
+        float,
+        msgspec.Meta(
+            description="Requests a second that a secret API key may make, and a public one from one client address, "
+            "twice as many at once; more get 429. 0 = no limit.",
+            ge=0,
+        ),
+    ] = 500.0
+    refusals_per_minute: Annotated[
+        int,
+        msgspec.Meta(
+            description="Requests a minute that a client address may make without a valid key or notification URL before "
+            "it gets 429 instead of 401 or 404. 0 = no limit.",
+            ge=0,
+        ),
+    ] = 300
+    max_connections: Annotated[
+        int,
+        msgspec.Meta(
+            description="Connections that a process keeps open; beyond it the one that has waited longest for its request "
+            "is closed. Less where the system allows fewer open files.",
+            ge=8,
+        ),
+    ] = 8_192
+    max_connections_per_address: Annotated[
+        int,
+        msgspec.Meta(description="The same from one client address that is no trusted proxy; more are closed.", ge=1),
+    ] = 256
     trusted_proxies: Annotated[
         str,
         msgspec.Meta(

@@ -14,6 +14,7 @@ from bellwire.kit.endpoints import Surfaces
 from bellwire.web.dashboard.headers import secure
 from bellwire.web.dashboard.routes import routes as dashboard_routes
 from bellwire.web.health import health_routes
+from bellwire.web.limits import InboundLimits
 from bellwire.web.metrics import metrics_route
 from bellwire.web.notifications.surface import notification_surface
 from bellwire.web.sdk.surface import sdk_surfaces
@@ -24,7 +25,8 @@ log = structlog.get_logger()
 
 def build_web(services: Services) -> Starlette:
     """An ASGI application that serves at the root of a host: SDKs drop a path in front (spec: api 0, rule 1)."""
-    surfaces = [notification_surface(services), *sdk_surfaces(services)]
+    limits = InboundLimits(services.settings)
+    surfaces = [notification_surface(services, limits), *sdk_surfaces(services, limits)]
     app = Starlette(
         routes=[
             *health_routes(services.health),

@@ -18,12 +18,14 @@ class Caller:
     project: Project
     app: App | None
     is_secret: bool
+    key_id: str
 
 
 def authenticate(config: Config, authorization: str | None) -> Caller:
     """Find the caller by `Authorization: Bearer KEY`, or the bare key. Raises WireError 401.
 
-    Keys are looked up by their hash, so that the time it takes tells nothing about them.
+    Keys are looked up by their hash. A table is no constant-time compare, and need not be: what it compares are hashes
+    of which nobody can choose more than the guess, and how far two of them agree tells nothing about the key.
     """
     key = _key_of(authorization)
     if not key:
@@ -33,7 +35,7 @@ def authenticate(config: Config, authorization: str | None) -> Caller:
     if known is None or project is None:
         raise WireError(401, Code.INVALID_KEY, "The API key is not valid, or was revoked.")
     app = None if known.app_id is None else config.apps.get(known.app_id)
-    return Caller(project=project, app=app, is_secret=known.kind is KeyKind.SECRET)
+    return Caller(project=project, app=app, is_secret=known.kind is KeyKind.SECRET, key_id=known.id)
 
 
 def require_public(caller: Caller) -> None:

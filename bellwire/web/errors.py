@@ -15,6 +15,7 @@ from bellwire.engine.identity import InvalidAppUserId
 from bellwire.ingest.calls import IngestError
 from bellwire.kit.bodies import BadBody
 from bellwire.kit.endpoints import Problem
+from bellwire.web.limits import TooMany
 
 log = structlog.get_logger()
 
@@ -33,6 +34,7 @@ class Code(IntEnum):
     SECRET_KEY_IN_APP = 7243
     INVALID_ATTRIBUTES = 7263
     MALFORMED_ATTRIBUTES = 7264
+    TOO_MANY = 7638
     INVALID_REDEMPTION_TOKEN = 7849
 
 
@@ -67,7 +69,9 @@ def error_body(problem: Problem) -> ErrorBody:
     """What is sent; problems that the endpoint helper found itself get the general codes."""
     if isinstance(problem, WireError):
         return ErrorBody(code=problem.code, message=problem.message, attribute_errors=problem.attribute_errors)
-    code = Code.INTERNAL if problem.status >= 500 else Code.BAD_REQUEST
+    code = (
+        Code.TOO_MANY if isinstance(problem, TooMany) else Code.INTERNAL if problem.status >= 500 else Code.BAD_REQUEST
+    )
     return ErrorBody(code=int(code), message=problem.message)
 
 

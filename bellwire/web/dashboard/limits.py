@@ -2,7 +2,8 @@
 
 import time
 from collections import OrderedDict, deque
-from ipaddress import IPv6Address, ip_address
+
+from bellwire.kit.buckets import household
 
 WINDOW_S = 15 * 60
 PER_ACCOUNT = 5
@@ -21,13 +22,13 @@ class FailedLogins:
 
     def retry_after_s(self, client: str, account: str) -> int:
         """How long this client must wait before the next try; 0 = not at all."""
-        client, account = _household(client), _key(account)
+        client, account = household(client), _key(account)
         waits = (self._wait((client, account), PER_ACCOUNT), self._wait((client, ""), PER_CLIENT))
         return max(waits)
 
     def tried(self, client: str, account: str) -> None:
         """Count a login as failed until it proves otherwise."""
-        client, account = _household(client), _key(account)
+        client, account = household(client), _key(account)
         for key in ((client, account), (client, "")):
             self._failures.setdefault(key, deque()).append(time.monotonic())
             self._failures.move_to_end(key)
@@ -36,7 +37,7 @@ class FailedLogins:
 
     def succeeded(self, client: str, account: str) -> None:
         """The account is the client's: its slips are forgotten, and this login was none."""
-        client, account = _household(client), _key(account)
+        client, account = household(client), _key(account)
         self._failures.pop((client, account), None)
         if times := self._failures.get((client, "")):
             times.pop()
@@ -49,17 +50,6 @@ class FailedLogins:
         while times and times[0] <= oldest:
             times.popleft()
         return int(times[-allowed] - oldest) + 1 if len(times) >= allowed else 0
-
-
-def _household(client: str) -> str:
-    """Who has one IPv6 address has the 2^64 beside it, too."""
-    try:
-        address = ip_address(client.partition("%")[0])
-    except ValueError:
-        return _key(client)
-    if not isinstance(address, IPv6Address):
-        return str(address)
-    return str(address.ipv4_mapped or IPv6Address(int(address) >> 64 << 64))
 
 
 def _key(text: str) -> str:

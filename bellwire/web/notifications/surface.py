@@ -5,16 +5,22 @@ from bellwire.model.projects import App
 from bellwire.stores.registry import DECLARATIONS
 from bellwire.web.answers import note_answers
 from bellwire.web.errors import translate
+from bellwire.web.limits import InboundLimits
 from bellwire.web.services import Services
 
 PREFIX = "/v1/incoming-webhooks"
 
 
-def notification_surface(services: Services) -> Surface:
+def notification_surface(services: Services, limits: InboundLimits) -> Surface:
     """One endpoint for all stores; who may speak is decided by the store's signature, not by the path."""
 
     async def receive(call: Call) -> Reply:
-        app = _app(services, call.parameters["store"], call.parameters["app_token"])
+        try:
+            app = _app(services, call.parameters["store"], call.parameters["app_token"])
+        except Problem as problem:
+            if problem.status == 404:
+                limits.refused(call.client_ip)
+            raise
         headers = {name.lower(): value for name, value in call.headers.items()}
         answer = await services.ingest.receive_notification(app, headers, await call.body())
         return Reply(answer.status, answer.body)

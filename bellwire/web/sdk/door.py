@@ -11,6 +11,8 @@ from bellwire.kit.countries import alpha_2
 from bellwire.kit.endpoints import Call, Endpoint, Reply
 from bellwire.model.customer_info import CustomerInfo
 from bellwire.web.auth import Caller, authenticate, require_public
+from bellwire.web.errors import WireError
+from bellwire.web.limits import InboundLimits
 from bellwire.web.sdk.platforms import MANAGEMENT_URLS, store_of_platform
 from bellwire.web.services import Services
 
@@ -82,11 +84,25 @@ class Visitor:
 Handler = Callable[[Visitor], Awaitable[Reply]]
 
 
-def endpoint(services: Services, method: str, path: str, handler: Handler, *, keys: Keys) -> Endpoint:
-    """Put the check of the key before `handler`: who may not ask learns nothing about the rest of the request."""
+_RECEIPTS = "/v1/receipts"
+
+
+def endpoint(
+    services: Services, limits: InboundLimits, method: str, path: str, handler: Handler, *, keys: Keys
+) -> Endpoint:
+    """Put the check of the key before `handler`: who may not ask learns nothing about the rest of the request.
+
+    Too many receipts are answered 503: on 429 some SDKs would drop the purchase (spec: api 0, rule 4).
+    """
+    too_many = 503 if path == _RECEIPTS else 429
 
     async def handle(call: Call) -> Reply:
-        caller = authenticate(services.config.current(), call.header("authorization"))
+        try:
+            caller = authenticate(services.config.current(), call.header("authorization"))
+        except WireError:
+            limits.refused(call.client_ip)
+            raise
+        limits.asked(caller.key_id, call.client_ip, is_secret=caller.is_secret, status=too_many)
         if keys is Keys.PUBLIC:
             require_public(caller)
         return await handler(Visitor(services, call, caller))

@@ -6,6 +6,7 @@ from bellwire.kit.cors import CORS
 from bellwire.kit.endpoints import Call, Endpoint, Reply, Surface
 from bellwire.web.answers import note_answers
 from bellwire.web.errors import error_body, translate
+from bellwire.web.limits import InboundLimits
 from bellwire.web.sdk.attributes import post_attributes
 from bellwire.web.sdk.catalogue import get_mapping, get_offerings
 from bellwire.web.sdk.door import Handler, Keys, endpoint
@@ -43,20 +44,25 @@ _CORS = CORS(
 )
 
 
-def sdk_surfaces(services: Services) -> list[Surface]:
+def sdk_surfaces(services: Services, limits: InboundLimits) -> list[Surface]:
     """The surfaces, to be asked in this order."""
-    v1 = [endpoint(services, method, path, handler, keys=keys) for method, path, handler, keys in _ENDPOINTS]
-    v1 += _empty(services, EMPTY_ANSWERS)
+    v1 = [endpoint(services, limits, method, path, handler, keys=keys) for method, path, handler, keys in _ENDPOINTS]
+    v1 += _empty(services, limits, EMPTY_ANSWERS)
     v1 += [
-        endpoint(services, method, path, refusing(status, code, message), keys=Keys.PUBLIC)
+        endpoint(services, limits, method, path, refusing(status, code, message), keys=Keys.PUBLIC)
         for method, path, status, code, message in REFUSALS
     ]
     v1.append(Endpoint("GET", "/v1/health", _health))
-    return [_surface(services, "/v1", v1), _surface(services, "/rcbilling", _empty(services, EMPTY_WEB_ANSWERS))]
+    return [
+        _surface(services, "/v1", v1),
+        _surface(services, "/rcbilling", _empty(services, limits, EMPTY_WEB_ANSWERS)),
+    ]
 
 
-def _empty(services: Services, table: Sequence[tuple[str, str, Mapping[str, object], Keys]]) -> list[Endpoint]:
-    return [endpoint(services, method, path, answering(body), keys=keys) for method, path, body, keys in table]
+def _empty(
+    services: Services, limits: InboundLimits, table: Sequence[tuple[str, str, Mapping[str, object], Keys]]
+) -> list[Endpoint]:
+    return [endpoint(services, limits, method, path, answering(body), keys=keys) for method, path, body, keys in table]
 
 
 def _surface(services: Services, prefix: str, endpoints: Sequence[Endpoint]) -> Surface:
