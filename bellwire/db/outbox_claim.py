@@ -22,9 +22,9 @@ class LaneRoom(msgspec.Struct, frozen=True, kw_only=True):
     late: int
     order_wait_ms: int | None
     """As `Integration.order_wait_ms`."""
-    together: bool = False
-    """Several events of a customer may be taken at once: the lane sends them in their order, in one request or one
-    after another."""
+    of_a_customer: int = 1
+    """How many events of a customer may be taken at once: a lane that takes several sends them in their order, in one
+    request or one after another."""
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -136,7 +136,8 @@ def _found(*conditions: sa.ColumnElement[bool], before: sa.ColumnElement[int]) -
 
 def _takeable(kind: sa.ColumnElement[bool], *, together: bool) -> Packed[_Found]:
     if together:
-        return _found(*_due_rows, kind, sa.or_(_waiting.c.manual, ~_must_wait_all_the_same), before=_before)
+        may_go = sa.and_(~_must_wait_all_the_same, _before < sa.bindparam("of_a_customer"))
+        return _found(*_due_rows, kind, sa.or_(_waiting.c.manual, may_go), before=_before)
     return _found(*_due_rows, kind, sa.or_(_waiting.c.manual, ~_must_wait), before=sa.literal_column("0"))
 
 
@@ -242,13 +243,16 @@ def _choose(
     wait_ms = room.order_wait_ms
     young_after = _ALWAYS_YOUNG_MS if wait_ms is None else now_ms - wait_ms if wait_ms > 0 else _NEVER_YOUNG_MS
     when = {"lane": lane, "now": now_ms, "young_after": young_after}
+    together = room.of_a_customer > 1
+    if together:
+        when |= {"of_a_customer": room.of_a_customer}
     found: list[_Found] = []
     wanted_late = min(room.late, room.rows)
     if have_late and wanted_late > 0:
-        found += _LATE[room.together].fetch(connection, when | {"rows": wanted_late})
+        found += _LATE[together].fetch(connection, when | {"rows": wanted_late})
     more_late = have_late and len(found) >= wanted_late
     if len(found) < room.rows:
-        found += _FRESH[room.together].fetch(connection, when | {"rows": room.rows - len(found)})
+        found += _FRESH[together].fetch(connection, when | {"rows": room.rows - len(found)})
     full = len(found) >= room.rows
     return LaneClaim(
         rows=[_claimed(row, fence, lease_until_ms) for row in _in_order(found)],

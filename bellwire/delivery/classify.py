@@ -21,7 +21,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 def judge(destination: Destination, settings: msgspec.Struct, answer: Answer) -> Verdict:
     """The destination's own reading of the answer, else the standard one."""
     outcome = standard_outcome(answer) if destination.classify is None else destination.classify(answer, settings)
-    return verdict(outcome, _explain(answer, outcome), retry_every_failure=destination.retry_every_failure)
+    return verdict(outcome, explain(answer, outcome), retry_every_failure=destination.retry_every_failure)
 
 
 @lru_cache(1024)
@@ -38,7 +38,8 @@ def verdict(outcome: Outcome, reason: str, *, retry_every_failure: bool = False)
             assert_never(outcome)
 
 
-def _explain(answer: Answer, outcome: Outcome) -> str:
+def explain(answer: Answer, outcome: Outcome) -> str:
+    """The reason in words where nobody gives a better one."""
     if answer.error is not None:
         return f"{answer.error.value}: {answer.error_detail}"
     status = answer.status or 0

@@ -1,6 +1,7 @@
 """From a claimed row to what becomes of it: whom it goes to, whether it goes at all, and when again if it fails."""
 
 import random
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 from msgspec.structs import replace
@@ -13,8 +14,9 @@ from bellwire.delivery.classify import verdict
 from bellwire.delivery.schedule import retry_delay_ms
 from bellwire.delivery.send import Attempted, HTTPCaller, attempt, unsent
 from bellwire.delivery.target import Target, Targets, Unusable
+from bellwire.delivery.together import Together
 from bellwire.delivery.turn import Ended
-from bellwire.destinations.base import Outcome
+from bellwire.destinations.base import Batch, Destination, Outcome
 from bellwire.destinations.registry import DESTINATIONS
 from bellwire.model.projects import Integration
 
@@ -26,29 +28,67 @@ _FALLBACK_SCHEDULE = "extended"
 class Dispatcher:
     """Attempts rows with the configuration of the moment: a changed address or secret counts for what waits, too."""
 
-    def __init__(self, config: ConfigCache, client: HTTPCaller, *, timeout_s: float, traceparent: bool = False) -> None:
+    def __init__(
+        self,
+        config: ConfigCache,
+        client: HTTPCaller,
+        *,
+        timeout_s: float,
+        traceparent: bool = False,
+        destinations: Mapping[str, Destination] = DESTINATIONS,
+    ) -> None:
         self._config = config
         self._traceparent = traceparent
         self._client = client
         self._timeout_s = timeout_s
-        self._targets = Targets(DESTINATIONS)
+        self._destinations = destinations
+        self._targets = Targets(destinations)
 
     def target_of(self, integration: Integration) -> Target | Unusable:
         """What this integration sends with."""
         return self._targets.of(integration)
 
-    async def deliver(self, row: Claimed) -> Ended:
-        """Attempt a row, or skip it with a reason; raises nothing but cancellation."""
-        trigger = _trigger_of(row)
-        integration = self._config.current().integrations.get(row.integration_id)
-        if integration is None:
-            return skipped(row, "the integration was deleted")
-        if not integration.enabled:
-            return skipped(row, "the integration is switched off")
-        target = self.target_of(integration)
-        if isinstance(target, Unusable):
-            return _ended(row, unsent(row, trigger, verdict(Outcome.MISCONFIGURED, target.reason)), _FALLBACK_SCHEDULE)
-        return _ended(row, await self.attempt(target, row, trigger), target.schedule)
+    def batch_of(self, integration: Integration) -> Batch | None:
+        """How this integration's destination takes several events at once; None = it does not."""
+        destination = self._destinations.get(integration.destination)
+        return None if destination is None else destination.batch
+
+    async def deliver(self, rows: Sequence[Claimed], end: Callable[[Claimed, Ended], None]) -> None:
+        """Attempt rows of one lane, or skip them with a reason. `end` hears of each as soon as it has ended.
+
+        Raises nothing but cancellation. Rows that `end` did not hear of were not attempted, or not to the end.
+        """
+        integration = self._config.current().integrations.get(rows[0].integration_id)
+        target = None if integration is None or not integration.enabled else self.target_of(integration)
+        if isinstance(target, Target):
+            await self._attempt_all(target, rows, end)
+            return
+        for row in rows:
+            if integration is None:
+                end(row, skipped(row, "the integration was deleted"))
+            elif target is None:
+                end(row, skipped(row, "the integration is switched off"))
+            else:
+                unusable = unsent(row, _trigger_of(row), verdict(Outcome.MISCONFIGURED, target.reason))
+                end(row, _ended(row, unusable, _FALLBACK_SCHEDULE))
+
+    async def _attempt_all(
+        self, target: Target, rows: Sequence[Claimed], end: Callable[[Claimed, Ended], None]
+    ) -> None:
+        batch = target.destination.batch
+        if batch is None:
+            for row in rows:
+                end(row, _ended(row, await self.attempt(target, row, _trigger_of(row)), target.schedule))
+            return
+        together = Together(
+            target,
+            batch,
+            self._client,
+            timeout_s=self._timeout_s,
+            trigger_of=_trigger_of,
+            note=lambda row, attempted: end(row, _ended(row, attempted, target.schedule)),
+        )
+        await together.send(rows)
 
     async def attempt(self, target: Target, row: Claimed, trigger: str) -> Attempted:
         """One attempt; a fault of our own is one that failed, and is in the log."""

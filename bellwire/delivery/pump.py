@@ -6,6 +6,7 @@ one turn settles and claims many rows. An idle hub sleeps until a commit brings 
 
 import asyncio
 import time
+from collections.abc import Iterable
 
 import sqlalchemy as sa
 import structlog
@@ -116,7 +117,7 @@ class Pump:
 
     def send_now(self, row: Claimed) -> None:
         """Send a row that was taken by hand, past its lane's queue and concurrency."""
-        task = asyncio.create_task(self._dispatch(row))
+        task = asyncio.create_task(self._dispatch([row]))
         self._by_hand.add(task)
         task.add_done_callback(self._by_hand.discard)
 
@@ -201,6 +202,7 @@ class Pump:
                 self._lanes[integration.id] = Lane(integration)
             else:
                 lane.integration = integration
+            self._lanes[integration.id].batch = self._dispatcher.batch_of(integration)
         for lane in [lane for lane in self._lanes.values() if lane.integration.id not in present and not lane.held]:
             del self._lanes[lane.integration.id]
 
@@ -217,19 +219,32 @@ class Pump:
                 lane.take(claim.rows)
                 self._senders.feed(lane)
 
-    async def _send(self, row: Claimed) -> None:
-        """Called by a sender when the row has its slot on the wire."""
-        if self._stopping or row.lease_until_ms - now_ms() < self._must_last_ms:
-            self._give_back(row)
+    async def _send(self, rows: list[Claimed]) -> None:
+        """Called by a sender when the rows have their slot on the wire."""
+        if self._stopping or min(row.lease_until_ms for row in rows) - now_ms() < self._must_last_ms:
+            self._give_back(rows)
         else:
-            await self._dispatch(row)
+            await self._dispatch(rows)
 
-    async def _dispatch(self, row: Claimed) -> None:
+    async def _dispatch(self, rows: list[Claimed]) -> None:
+        left = {row.id: row for row in rows}
+
+        def end(row: Claimed, ended: Ended) -> None:
+            del left[row.id]
+            self._end(ended)
+            self._keep_order(row, ended)
+
         try:
-            self._end(await self._dispatcher.deliver(row))
-        except asyncio.CancelledError:
-            self._give_back(row)
-            raise
+            await self._dispatcher.deliver(rows, end)
+        finally:
+            if left:
+                self._give_back(left.values())
+
+    def _keep_order(self, row: Claimed, ended: Ended) -> None:
+        """What the lane holds of a customer goes back when an earlier event failed: the database knows who waits."""
+        lane = self._lanes.get(row.integration_id)
+        if lane is not None and lane.batch is not None and not ended.settled:
+            self._give_back(lane.withdraw(row.customer_id))
 
     def _end(self, ended: Ended) -> None:
         self._ended.append(ended)
@@ -239,16 +254,15 @@ class Pump:
         elif self._settling is None:
             self._settling = asyncio.get_running_loop().call_later(_SETTLE_WITHIN_S, self._event.set)
 
-    def _give_back(self, row: Claimed) -> None:
-        """Cancellation is no attempt: the row is due again as it was."""
-        self._released.append(Held(row.id, row.fence))
+    def _give_back(self, rows: Iterable[Claimed]) -> None:
+        """Cancellation is no attempt: the rows are due again as they were."""
+        self._released += [Held(row.id, row.fence) for row in rows]
         self._event.set()
 
     async def _wind_down(self) -> None:
         self._stopping = True
         for lane in self._lanes.values():
-            for row in lane.drain():
-                self._give_back(row)
+            self._give_back(lane.drain())
         await self._settle()  # at once: another worker may go on with what is not on the wire
         await self._senders.drain(STOP_GRACE_S)
         for task in self._by_hand:

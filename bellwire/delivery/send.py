@@ -19,7 +19,7 @@ from bellwire.observe import tracing
 
 log = structlog.get_logger()
 
-_decode_event = msgspec.json.Decoder(Event).decode
+decode_event = msgspec.json.Decoder(Event).decode
 _encode = msgspec.json.Encoder().encode
 encode_event = _encode
 """An event as `events.payload` holds it."""
@@ -60,7 +60,7 @@ async def attempt(
     started_at_ms = started_ns // 1_000_000
     context = AttemptContext(attempt=row.attempt + 1, sent_at_s=started_ns // 1_000_000_000, event_json=row.payload)
     try:
-        built = target.destination.build(_decode_event(row.payload), target.settings, context)
+        built = target.destination.build(decode_event(row.payload), target.settings, context)
     except Exception:
         log.exception("delivery.build_failed", integration_id=row.integration_id, event_id=row.event_id)
         return unsent(row, trigger, verdict(Outcome.RETRY, "internal error: the request could not be built"))
@@ -80,7 +80,7 @@ async def attempt(
     )
     judged = judge(target.destination, target.settings, answer)
     return Attempted(
-        record=_record(target, row, trigger, started_at_ms, built, answer, judged),
+        record=record_of(target, row, trigger, started_at_ms, built, answer, judged),
         verdict=judged,
         ended_at_ms=started_at_ms + answer.duration_ms,
         retry_after_s=answer.retry_after_s,
@@ -107,7 +107,7 @@ def unsent(row: Claimed, trigger: str, judged: Verdict) -> Attempted:
     return Attempted(record=record, verdict=judged, ended_at_ms=now_ms)
 
 
-def _record(
+def record_of(
     target: Target,
     row: Claimed,
     trigger: str,

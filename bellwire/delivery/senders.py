@@ -9,11 +9,11 @@ from bellwire.delivery.lanes import Lane
 GUARANTEED = 2
 """Requests that every lane may have on the wire, however busy the others are."""
 
-Send = Callable[[Claimed], Awaitable[None]]
+Send = Callable[[list[Claimed]], Awaitable[None]]
 
 
 class Senders:
-    """Runs one task per request slot; a slot goes on to its lane's next row, so that a task is not made for each."""
+    """Runs one task per request slot; a slot goes on to its lane's next rows, so that a task is not made for each."""
 
     def __init__(self, send: Send, *, limit: int) -> None:
         self._send = send
@@ -28,19 +28,22 @@ class Senders:
             if len(self._tasks) >= self._limit and lane.sending >= GUARANTEED:
                 self._waiting.setdefault(lane.integration.id, lane)
                 return
-            task = asyncio.create_task(self._run(lane, lane.next()))
+            rows = lane.next()
+            if not rows:
+                return
+            task = asyncio.create_task(self._run(lane, rows))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _run(self, lane: Lane, row: Claimed) -> None:
-        while True:
+    async def _run(self, lane: Lane, rows: list[Claimed]) -> None:
+        while rows:
             try:
-                await self._send(row)
+                await self._send(rows)
             finally:
-                lane.done(row)
+                lane.done(rows)
             if self._must_yield(lane) or not lane.ready or lane.sending >= lane.concurrency:
                 break
-            row = lane.next()
+            rows = lane.next()
         asyncio.get_running_loop().call_soon(self._pass_on, lane)
 
     def _must_yield(self, lane: Lane) -> bool:

@@ -5,7 +5,7 @@ that was on its way comes back when its lease runs out (or at the next start, wh
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import sqlalchemy as sa
 
@@ -23,6 +23,8 @@ from bellwire.delivery.sample import sample_event
 from bellwire.delivery.send import HTTPCaller, encode_event
 from bellwire.delivery.target import Unusable
 from bellwire.delivery.turn import Ended
+from bellwire.destinations.base import Destination
+from bellwire.destinations.registry import DESTINATIONS
 from bellwire.model.projects import Integration
 from bellwire.settings import Settings
 
@@ -35,13 +37,24 @@ class Delivery:
     """One per process, on one event loop."""
 
     def __init__(
-        self, engine: sa.Engine, writer: Writer, config: ConfigCache, client: HTTPCaller, settings: Settings
+        self,
+        engine: sa.Engine,
+        writer: Writer,
+        config: ConfigCache,
+        client: HTTPCaller,
+        settings: Settings,
+        *,
+        destinations: Mapping[str, Destination] = DESTINATIONS,
     ) -> None:
         self._writer = writer
         self._replayer = Replayer(engine, writer, config)
         self._config = config
         self._dispatcher = Dispatcher(
-            config, client, timeout_s=settings.delivery_timeout_s, traceparent=settings.send_traceparent
+            config,
+            client,
+            timeout_s=settings.delivery_timeout_s,
+            traceparent=settings.send_traceparent,
+            destinations=destinations,
         )
         self._listeners = Listeners()
         self._pump = Pump(

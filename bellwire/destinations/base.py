@@ -1,6 +1,6 @@
 """The port of a destination: declared settings and pure code (architecture D13). Only `delivery` touches the network."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -13,11 +13,14 @@ from bellwire.model.projects import RateLimit
 __all__ = [
     "Answer",
     "AttemptContext",
+    "Batch",
     "BuildFn",
     "ClassifyFn",
     "Destination",
+    "ItemAnswer",
     "OutboundRequest",
     "Outcome",
+    "Part",
     "Secret",
     "Skip",
     "TransportError",
@@ -77,6 +80,52 @@ BuildFn = Callable[[Event, msgspec.Struct, AttemptContext], "OutboundRequest | S
 ClassifyFn = Callable[[Answer, msgspec.Struct], Outcome]
 
 
+class Part(msgspec.Struct, frozen=True, gc=False):
+    """One event's share of a request that carries several. `kind` names the list it goes into where there are several."""
+
+    body: bytes
+    kind: str = ""
+
+
+class ItemAnswer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What an answer to many events says about one of them."""
+
+    outcome: Outcome
+    reason: str | None = None
+    """In words; None = as the status says."""
+    retry_after_s: float | None = None
+    body: bytes | None = None
+    """What of the answer is about this event; None = the answer's beginning is shown."""
+
+
+PartFn = Callable[[Event, msgspec.Struct, AttemptContext], "Part | Skip"]
+WrapFn = Callable[[Sequence[Part], msgspec.Struct, int], OutboundRequest]
+ClassifyBatchFn = Callable[[Answer, Sequence[Part], msgspec.Struct], "Sequence[ItemAnswer] | None"]
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """Several events in one request, one after another in the order in which they are to be read.
+
+    Each event is made to a part on its own, so that it can be skipped, measured and shown on its own. `wrap` is also
+    told the time in Unix seconds. `classify` answers for every part, in their order; None = the tool refused the
+    request as a whole and took nothing of it: it is tried again in halves, until the part at fault stands alone.
+    """
+
+    max_count: int
+    max_bytes: int
+    """Of the whole body; the parts together are kept `overhead_bytes` below it."""
+    part: PartFn
+    wrap: WrapFn
+    classify: ClassifyBatchFn
+    overhead_bytes: int = 1024
+    """What `wrap` may add; commas between the parts are counted apart."""
+
+    def build(self, event: Event, settings: msgspec.Struct, context: AttemptContext) -> OutboundRequest | Skip:
+        """The `build` of a destination that batches: a request with one event."""
+        part = self.part(event, settings, context)
+        return part if isinstance(part, Skip) else self.wrap([part], settings, context.sent_at_s)
+
+
 class Destination(msgspec.Struct, frozen=True, kw_only=True):
     """The declaration of one kind of tool. Form, validation, masking and reference page all come from it."""
 
@@ -85,6 +134,8 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     settings: type[msgspec.Struct]
     build: BuildFn
+    batch: Batch | None = None
+    """Set where the tool takes several events in a request; then `build` is the batch's own."""
     classify: ClassifyFn | None = None
     retry_schedule: Callable[[msgspec.Struct], str] | None = None
     """Name of the retry schedule these settings ask for (`extended`, `compatible`); None = extended."""

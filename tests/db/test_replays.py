@@ -313,14 +313,14 @@ def test_selected_parked_deliveries(connection: sa.Connection) -> None:
     assert waiting(connection) == [(1, State.DUE), (2, State.PARKED), (3, State.DUE)]
 
 
-@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("of_a_customer", [1, 5])
 def test_fresh_events_go_before_a_replay_and_never_wait_for_their_customers_old_ones(
-    connection: sa.Connection, together: bool
+    connection: sa.Connection, of_a_customer: int
 ) -> None:
     go_on(connection, ask(connection))
     add_event(connection, 40, customer_id=2)
     enqueue_rows(connection, [OutboxRow(integration_id="lane", event_seq=40, customer_id=2, created_at_ms=NOW)])
-    taken = claim(connection, room=LaneRoom(rows=3, late=1, order_wait_ms=60_000, together=together))
+    taken = claim(connection, room=LaneRoom(rows=3, late=1, order_wait_ms=60_000, of_a_customer=of_a_customer))
     assert sorted((row.event_seq, row.replay_id is not None) for row in taken) == [(1, True), (40, False)]
 
 

@@ -80,7 +80,8 @@ class Wire:
         self.sent: Counter[str] = Counter()
         self.open = asyncio.Event()
 
-    async def send(self, row: Claimed) -> None:
+    async def send(self, rows: list[Claimed]) -> None:
+        (row,) = rows
         self.now[row.integration_id] += 1
         self.most |= self.now
         self.peak = max(self.peak, self.now.total())

@@ -1,11 +1,12 @@
 """A hub cut down to what delivery needs: a real SQLite file, committer, configuration, client and delivery."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from msgspec.structs import replace
 
@@ -19,6 +20,8 @@ from bellwire.db.secrets import Sealer
 from bellwire.db.tables import attempts, metadata, outbox
 from bellwire.db.writer import Writer
 from bellwire.delivery.service import Delivery
+from bellwire.destinations.base import Destination
+from bellwire.destinations.registry import DESTINATIONS
 from bellwire.destinations.webhook.destination import Settings as WebhookSettings
 from bellwire.kit.clock import SystemClock
 from bellwire.kit.http import GuardedClient
@@ -34,20 +37,32 @@ Row = sa.Row[*tuple[Any, ...]]
 class Hub:
     """Opened on a folder; opening it again on the same folder is a restart."""
 
-    def __init__(self, folder: Path, client: GuardedClient, settings: Settings) -> None:
-        self.engine = open_engine(f"sqlite:///{folder / 'bellwire.db'}")
+    def __init__(
+        self,
+        folder: Path,
+        client: GuardedClient,
+        settings: Settings,
+        *,
+        url: str | None = None,
+        destinations: Mapping[str, Destination] = DESTINATIONS,
+    ) -> None:
+        self.engine = open_engine(url or f"sqlite:///{folder / 'bellwire.db'}")
         metadata.create_all(self.engine)
         self.sealer = Sealer.open_or_create(folder)
         self.writer = Writer(self.engine)
         self.config = ConfigCache(self.engine, self.sealer)
         self.client = client
         self._settings = settings
+        self._destinations = destinations
         self.delivery = self.new_delivery()
         self._events = 0
+        self._sequences: dict[int, int] = {}
 
     def new_delivery(self) -> Delivery:
         """As a process that starts makes one."""
-        return Delivery(self.engine, self.writer, self.config, self.client, self._settings)
+        return Delivery(
+            self.engine, self.writer, self.config, self.client, self._settings, destinations=self._destinations
+        )
 
     @property
     def project_id(self) -> str:
@@ -60,16 +75,21 @@ class Hub:
 
     def webhook(self, url: str, *, filters: Filters | None = None, **settings: Any) -> Integration:
         """Connect one receiver."""
+        return self.connect("webhook", WebhookSettings(url=url, **settings), name=url, filters=filters)
+
+    def connect(
+        self, destination: str, settings: msgspec.Struct, *, name: str = "", filters: Filters | None = None
+    ) -> Integration:
+        """Connect a destination."""
         project_id = self.project_id
-        declared = WebhookSettings(url=url, **settings)
         return self.writer.submit_change(
             lambda connection: create_integration(
                 connection,
                 self.sealer,
                 project_id=project_id,
-                destination="webhook",
-                name=url,
-                settings=declared,
+                destination=destination,
+                name=name or destination,
+                settings=settings,
                 filters=filters,
                 now_ms=now_ms(),
             )
@@ -77,7 +97,7 @@ class Hub:
 
     def emit(self, *integrations: Integration, customer_id: int = 1, count: int = 1) -> list[int]:
         """Append events and their deliveries in one transaction; returns the events' numbers."""
-        staged = [self._event(customer_id) for _ in range(count)]
+        staged = [self._event(customer_id) for _ in range(count)]  # numbered from 1 for each customer
 
         def work(connection: sa.Connection) -> list[int]:
             numbers = list(append_events(connection, staged, committed_at_ms=now_ms()).values())
@@ -95,6 +115,7 @@ class Hub:
 
     def _event(self, customer_id: int) -> StagedEvent:
         self._events += 1
+        self._sequences[customer_id] = self._sequences.get(customer_id, 0) + 1
         event = Event(
             type=EventType.RENEWAL,
             id=f"EVENT-{customer_id}-{self._events}-{now_ms()}",
@@ -104,6 +125,7 @@ class Hub:
             store=Store.APP_STORE,
             product_id="pro_monthly",
             price=9.99,
+            customer_sequence=self._sequences[customer_id],
         )
         record = EventRecord(
             event=event,
@@ -165,9 +187,12 @@ class Hub:
 
 
 @asynccontextmanager
-async def open_hub(folder: Path, **settings: Any) -> AsyncIterator[Hub]:
+async def open_hub(
+    folder: Path, *, url: str | None = None, destinations: Mapping[str, Destination] = DESTINATIONS, **settings: Any
+) -> AsyncIterator[Hub]:
     client = GuardedClient(allow_private=True)
-    hub = Hub(folder, client, replace(Settings(allow_private_addresses=True), **settings))
+    settled = replace(Settings(allow_private_addresses=True), **settings)
+    hub = Hub(folder, client, settled, url=url, destinations=destinations)
     try:
         yield hub
     finally:
