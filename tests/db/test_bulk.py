@@ -62,3 +62,14 @@ def test_what_is_there_already_is_left_or_overwritten(engine: sa.Engine) -> None
             ("EUR", "day-9", 9, "new"),
             ("USD", "day-0", 3, "APP_STORE"),
         ]
+
+
+def test_any_text_and_any_bytes_come_back_as_they_went(engine: sa.Engine) -> None:
+    texts = ["", "NULL", "null", '"', "\\", '\\"', "{a,b}", "a,b", "'", "%s", "?", "zwölf €", "\n\t ", "$1", "\\x41"]
+    blobs = [b"", b"\x00\xff", b'"\\', bytes(range(256)), b"\\x41"]
+    kinds = (sa.Text(), sa.LargeBinary(), sa.BigInteger(), sa.Boolean())
+    rows = [(text, blobs[number % len(blobs)], -number, number % 2 == 0) for number, text in enumerate(texts)]
+    rows += [(None, None, None, None)]
+    back = Bulk("SELECT column1, column2, column3, column4 FROM {rows}", kinds)
+    with engine.connect() as connection:
+        assert [tuple(row) for row in back.tuples(connection, rows)] == rows
