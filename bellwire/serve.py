@@ -162,7 +162,7 @@ async def _serve(settings: Settings, role: Role, bound: "_Bound") -> int:
     try:
         with _listening_for_operators(settings) as aside:
             hub = Hub(settings, role=role)
-            web = hub.web if role.serves else build_operations(hub.services)
+            web = hub.web if role.serves else build_operations(hub.services, public=True)
             signals = _Signals()
             with signals.heeded():
                 async with _operations(hub, aside), hub.running():

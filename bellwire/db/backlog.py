@@ -9,6 +9,7 @@ from bellwire.db.inbox import RECEIVED
 from bellwire.db.lane_states import LaneState, load_lane_states
 from bellwire.db.outbox import State
 from bellwire.db.tables import inbox, outbox, replays
+from bellwire.db.workers import Worker, live_workers
 
 COUNTED_UP_TO = 250_000
 """A walk of so many index entries takes some ten milliseconds; whoever has more knows enough."""
@@ -41,6 +42,8 @@ class Backlog(msgspec.Struct, frozen=True, kw_only=True):
     """As `load_lane_states`."""
     replays: dict[str, ReplayProgress]
     """By integration; only of those that have open ones."""
+    workers: list[Worker]
+    """Processes that have been heard of lately."""
     inbox_open: int
     inbox_oldest_due_ms: int | None
 
@@ -91,8 +94,8 @@ _REPLAYS = (
 """Open ones have an index of their own."""
 
 
-def load_backlog(connection: sa.Connection, integration_ids: Sequence[str]) -> Backlog:
-    """The backlog of these integrations and of the inbox."""
+def load_backlog(connection: sa.Connection, integration_ids: Sequence[str], *, now_ms: int) -> Backlog:
+    """The backlog of these integrations and of the inbox. `now_ms` is real time."""
     lanes: list[LaneBacklog] = []
     for integration_id in integration_ids:
         row = connection.execute(_LANE, {"lane": integration_id}).one()
@@ -116,5 +119,10 @@ def load_backlog(connection: sa.Connection, integration_ids: Sequence[str]) -> B
         for row in connection.execute(_REPLAYS)
     }
     return Backlog(
-        lanes=lanes, states=states, replays=progress, inbox_open=waiting.open, inbox_oldest_due_ms=waiting.oldest
+        lanes=lanes,
+        states=states,
+        replays=progress,
+        workers=live_workers(connection, now_ms),
+        inbox_open=waiting.open,
+        inbox_oldest_due_ms=waiting.oldest,
     )

@@ -170,6 +170,9 @@ REPLAY_DELIVERIES = Gauge(
     "Replays that run or wait: selected, put_out (into the outbox, or already there), delivered of those.",
     ("integration", "destination", "state"),
 )
+PROCESSES = Gauge(
+    "bellwire_processes", "Processes on this database that have been heard of lately, by what they do.", ("role",)
+)
 INBOX_OPEN = Gauge(
     "bellwire_inbox_open", "Notifications that are kept and not worked through yet. Counted up to 250,000."
 )

@@ -5,6 +5,7 @@ import hmac
 import ipaddress
 import platform
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 
@@ -88,7 +89,9 @@ class Scrape:
         began_s = time.monotonic()
         if self._backlog is None or began_s >= self._keep_until_s:
             with self._engine.connect() as connection:
-                self._backlog = load_backlog(connection, list(self._services.config.current().integrations))
+                self._backlog = load_backlog(
+                    connection, list(self._services.config.current().integrations), now_ms=SystemClock().now_ms()
+                )
             took_s = time.monotonic() - began_s
             self._keep_until_s = began_s + max(_FRESH_S, _SHARE * took_s)
         return self._backlog
@@ -122,6 +125,8 @@ class Scrape:
             if it.id in backlog.replays
             for state in ("selected", "put_out", "delivered")
         )
+        roles = Counter(worker.role.value for worker in backlog.workers)
+        yield metrics.PROCESSES.family(((role,), number) for role, number in roles.items())
         yield metrics.INBOX_OPEN.alone(backlog.inbox_open)
         yield metrics.INBOX_AGE.alone(_age_s(backlog.inbox_oldest_due_ms, now_ms))
 

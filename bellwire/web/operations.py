@@ -7,6 +7,6 @@ from bellwire.web.metrics import metrics_route
 from bellwire.web.services import Services
 
 
-def build_operations(services: Services) -> Starlette:
-    """`/metrics`, `/healthz` and `/readyz`."""
-    return Starlette(routes=[*health_routes(services.health), metrics_route(services, public=False)])
+def build_operations(services: Services, *, public: bool = False) -> Starlette:
+    """`/metrics`, `/healthz` and `/readyz`; `public` as `metrics_route` has it."""
+    return Starlette(routes=[*health_routes(services.health), metrics_route(services, public=public)])

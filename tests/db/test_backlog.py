@@ -35,7 +35,7 @@ def test_lanes(engine: sa.Engine) -> None:
     ]
     with engine.begin() as connection:
         connection.execute(sa.insert(outbox), rows)
-        found = load_backlog(connection, ["a", "b", "c"])
+        found = load_backlog(connection, ["a", "b", "c"], now_ms=1000)
     assert found.lanes == [
         LaneBacklog(integration_id="a", fresh=2, late=1, leased=1, parked=1, oldest_due_ms=300),
         LaneBacklog(integration_id="b", fresh=0, late=0, leased=0, parked=1, oldest_due_ms=None),
@@ -59,9 +59,9 @@ def test_inbox(engine: sa.Engine) -> None:
         )
 
     with engine.begin() as connection:
-        assert load_backlog(connection, []).inbox_oldest_due_ms is None
+        assert load_backlog(connection, [], now_ms=1000).inbox_oldest_due_ms is None
         append_entries(connection, [entry(1, "received", 900), entry(2, "received", 700), entry(3, "processed", None)])
-        found = load_backlog(connection, [])
+        found = load_backlog(connection, [], now_ms=1000)
     assert (found.inbox_open, found.inbox_oldest_due_ms) == (2, 700)
 
 
@@ -102,5 +102,5 @@ def test_replays(engine: sa.Engine) -> None:
             )
         made = [replay("1", "a"), replay("2", "a"), replay("3", "a", 9), replay("4", "b", 9)]
         connection.execute(sa.insert(replays), [one | {"project_id": project.id} for one in made])
-        found = load_backlog(connection, ["a", "b"])
+        found = load_backlog(connection, ["a", "b"], now_ms=1000)
     assert found.replays == {"a": ReplayProgress(selected=200, put_out=50, delivered=14)}

@@ -13,6 +13,7 @@ import structlog
 from bellwire.app import Hub
 from bellwire.db.engine import DatabaseBusy, open_engine
 from bellwire.db.inbox import PROCESSED, RECEIVED
+from bellwire.db.integrations import Filters
 from bellwire.db.postgres import DatabaseUnusable
 from bellwire.db.projects import update_project
 from bellwire.db.tables import events, inbox
@@ -20,6 +21,7 @@ from bellwire.db.workers import Role, Worker, live_workers
 from bellwire.settings import Settings
 from tests.support.deliveries import until
 from tests.support.postgres import PostgresServer
+from tests.support.rude_server import hang, rude_server
 from tests.support.world import World, world
 
 Scene = Callable[[World], Awaitable[None]]
@@ -82,6 +84,25 @@ def test_what_comes_in_at_a_door_is_sent_by_a_worker_at_once(tmp_path: Path, url
             assert await asyncio.wait_for(told.get(), 10) == attempt["id"]  # live pages hear of it
             assert not it.hub.delivery._pump.running
             assert worker.delivery._pump.running
+
+    play(tmp_path, url, scene)
+
+
+def test_what_a_stopping_worker_had_not_sent_another_sends_while_it_still_waits_for_answers(
+    tmp_path: Path, url: str
+) -> None:
+    async def scene(it: World) -> None:
+        async with rude_server() as server, another(it, Role.WORKER) as first:
+            server.replies["/in"] = hang
+            await it.webhook("hangs", url=f"{server.base_url}/in", filters=Filters(concurrency=2, order_wait_ms=0))
+            for number in range(6):
+                assert await it.post(it.apple, it.apple.purchase("pro_monthly"), f"user-{number}") == 200
+            await server.until("/in", 2)
+            async with another(it, Role.WORKER):
+                first.lead_out()
+                await server.until("/in", 3)
+                assert not first._delivering[0].done()
+                assert (await first.health.reasons()) == ["stopping"]
 
     play(tmp_path, url, scene)
 

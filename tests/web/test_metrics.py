@@ -135,5 +135,6 @@ def test_backlog_of_an_integration(tmp_path: Path) -> None:
         assert rows == {"fresh": 0, "late": 1, "leased": 0, "parked": 0}
         assert found["bellwire_inbox_open"] == [({}, 0)]
         assert found["bellwire_backlog_read"] == [({}, 1)]
+        assert found["bellwire_processes"] == [({"role": "all"}, 1)]
 
     live(tmp_path, scene)
