@@ -12,7 +12,9 @@ from bellwire.cli.console import Commands
 from bellwire.cli.events import events_group
 from bellwire.cli.integrations import integration_group
 from bellwire.cli.keys import key_group
+from bellwire.cli.parked import parked_group
 from bellwire.cli.projects import project_group
+from bellwire.cli.replays import replay_group
 from bellwire.cli.retention import retention_group
 from bellwire.cli.rotate import drop_old_secret, drop_old_token, rotate_app_token, rotate_secret
 from bellwire.cli.run import demo, migrate, serve, simulate
@@ -55,6 +57,8 @@ for command in (
     integration_group,
     alert_group,
     events_group,
+    replay_group,
+    parked_group,
     sealing_group,
     retention_group,
 ):

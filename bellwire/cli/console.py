@@ -5,6 +5,7 @@ messages to stderr.
 """
 
 import sqlite3
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,11 +21,13 @@ from bellwire.db.catalogue import UnknownEntry
 from bellwire.db.engine import DatabaseBusy, open_engine, reader
 from bellwire.db.integrations import IntegrationRefused
 from bellwire.db.keys import KeyRefused
+from bellwire.db.parked import DiscardRefused
 from bellwire.db.postgres import DatabaseUnusable, in_words, is_away, lacks_rights
 from bellwire.db.projects import list_projects
 from bellwire.db.sealing_keys import SealingKeyError
 from bellwire.db.secrets import SealBroken, Sealer
 from bellwire.db.users import UserRefused
+from bellwire.delivery.replay_orders import ReplayRefused
 from bellwire.kit.listening import CannotListen
 from bellwire.model.projects import App, Integration
 from bellwire.settings import Settings, SettingsError, load_settings, make_data_dir
@@ -35,8 +38,10 @@ EXPECTED = (
     CannotListen,
     DatabaseBusy,
     DatabaseUnusable,
+    DiscardRefused,
     IntegrationRefused,
     KeyRefused,
+    ReplayRefused,
     SealBroken,
     SealingKeyError,
     SettingsError,
@@ -189,6 +194,15 @@ def table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, none: s
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in [headings, *rows]
     ]
+
+
+def confirmed(question: str, *, yes: bool) -> None:
+    """Go on only when somebody says yes; where nobody can be asked, `--yes` must have been given."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{question} Say --yes where nobody can be asked.")
+    click.confirm(question, abort=True, err=True)
 
 
 def now_ms() -> int:

@@ -1,12 +1,14 @@
 """Asking for replays, in the same way from the command line, the HTTP API and the dashboard."""
 
+from datetime import UTC, datetime
+
 import msgspec
 import sqlalchemy as sa
 
 from bellwire.db.replay_selection import Preview, preview
 from bellwire.db.replays import create_replay
 from bellwire.model.projects import Integration
-from bellwire.model.replays import Selection
+from bellwire.model.replays import Selection, What
 
 MAX_RATE_PER_S = 10_000.0
 
@@ -52,3 +54,37 @@ def place(
         rate_per_s=rate_per_s,
         idempotency_key=idempotency_key,
     )
+
+
+_WORDS = {What.HISTORY: "events", What.FAILED: "failed deliveries", What.PARKED: "parked deliveries"}
+
+
+def in_words(selection: Selection) -> str:
+    """What it selects: `events; RENEWAL; since 2026-11-01 00:00`."""
+    parts = [_WORDS[selection.what]]
+    if selection.event_id is not None:
+        parts.append(f"with id {selection.event_id}")
+    if selection.delivery_ids is not None:
+        parts.append(f"{len(selection.delivery_ids)} selected")
+    if selection.customer is not None:
+        parts.append(f"of customer {selection.customer}")
+    if selection.event_types is not None:
+        parts.append(", ".join(selection.event_types))
+    if selection.environment is not None:
+        parts.append(selection.environment.lower())
+    if selection.app_id is not None:
+        parts.append(f"of app {selection.app_id}")
+    if selection.since_ms is not None:
+        parts.append(f"since {_minute(selection.since_ms)}")
+    if selection.until_ms is not None:
+        parts.append(f"until {_minute(selection.until_ms)}")
+    if selection.include_undispatched:
+        parts.append("also those that never went out")
+    return "; ".join(parts)
+
+
+def _minute(ms: int) -> str:
+    try:
+        return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M}"
+    except (OverflowError, ValueError, OSError):
+        return f"{ms} ms"

@@ -48,6 +48,14 @@ def test_the_promised_commands_are_there() -> None:
         "integration test",
         "integration delete",
         "events tail",
+        "replay start",
+        "replay list",
+        "replay show",
+        "replay cancel",
+        "parked list",
+        "parked show",
+        "parked retry",
+        "parked discard",
     )
     assert {f"bellwire {name}" for name in promised} <= set(COMMANDS)
 
