@@ -12,6 +12,7 @@ from bellwire.cli.console import Commands
 from bellwire.cli.events import events_group
 from bellwire.cli.integrations import integration_group
 from bellwire.cli.keys import key_group
+from bellwire.cli.move import move_database
 from bellwire.cli.parked import parked_group
 from bellwire.cli.projects import project_group
 from bellwire.cli.replays import replay_group
@@ -47,6 +48,7 @@ for command in (
     demo,
     simulate,
     migrate,
+    move_database,
     workers,
     project_group,
     app_group,

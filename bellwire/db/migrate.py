@@ -120,6 +120,11 @@ def needed_in(connection: sa.Connection) -> list[str]:
     return missing
 
 
+def runs_on(connection: sa.Connection) -> list[str]:
+    """The processes that run on the database."""
+    return list(_others(connection))
+
+
 def is_usable(connection: sa.Connection) -> bool:
     """Whether the schema is one that this version works on, or a newer one: during a rolling upgrade the old version
     works on beside the new. One tiny query."""
