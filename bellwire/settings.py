@@ -159,6 +159,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "may, and only as long as there is no `BELLWIRE_PUBLIC_URL`."
         ),
     ] = ""
+    pause_after_days: Annotated[
+        float,
+        msgspec.Meta(
+            description="Days of nothing but failure after which an integration pauses by itself and says so; 0 = never.",
+            ge=0,
+        ),
+    ] = 5.0
     timer_interval_s: Annotated[
         float, msgspec.Meta(description="How often due refresh timers are looked for.", gt=0)
     ] = 5.0

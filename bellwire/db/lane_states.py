@@ -28,6 +28,19 @@ class BreakerState(StrEnum):
     """One request is on its way, and decides."""
 
 
+class LaneStatus(StrEnum):
+    """A lane's state in one word."""
+
+    SENDING = "sending"
+    """Nothing is in its way."""
+    HELD = "held"
+    """The destination asked to wait."""
+    OPEN = "open"
+    HALF_OPEN = "half open"
+    PAUSED = "paused"
+    OFF = "off"
+
+
 class LaneState(msgspec.Struct, frozen=True, kw_only=True):
     """A row of `lane_states`; the defaults are a lane of which nothing is known."""
 
@@ -103,6 +116,15 @@ def take_probe(connection: sa.Connection, integration_id: str, *, now_ms: int, l
     return done.rowcount == 1
 
 
+def forget_probes(connection: sa.Connection) -> None:
+    """No probe can be on its way: the only process that could have sent one has just started."""
+    connection.execute(
+        sa.update(lane_states)
+        .where(lane_states.c.breaker == BreakerState.HALF_OPEN.value)
+        .values(next_probe_at_ms=None)
+    )
+
+
 def pause_lane(connection: sa.Connection, project_id: str, integration_id: str, *, reason: str, now_ms: int) -> bool:
     """Send nothing until `resume_lane`; events are kept. False = no such integration. Already paused stays as it is."""
     if not _known(connection, project_id, integration_id):
@@ -128,6 +150,27 @@ def shut(state: LaneState, now_ms: int) -> bool:
     """Whether nothing may go through this lane: paused, held, or its breaker is not closed."""
     held = state.blocked_until_ms is not None and 0 < state.blocked_until_ms - now_ms <= MAX_WAIT_MS
     return state.paused_at_ms is not None or held or state.breaker is not BreakerState.CLOSED
+
+
+def lane_status(state: LaneState, *, enabled: bool, now_ms: int) -> LaneStatus:
+    """The state that explains best why events wait."""
+    if not enabled:
+        return LaneStatus.OFF
+    if state.paused_at_ms is not None:
+        return LaneStatus.PAUSED
+    if not shut(state, now_ms):
+        return LaneStatus.SENDING
+    if state.breaker is BreakerState.CLOSED:
+        return LaneStatus.HELD
+    return LaneStatus.OPEN if state.breaker is BreakerState.OPEN else LaneStatus.HALF_OPEN
+
+
+def forget_failures(connection: sa.Connection, integration_id: str) -> None:
+    """The integration was changed, so that what its breaker and hold were for may be mended: try at once."""
+    fresh = LaneState()
+    names = ("breaker", "breaker_since_ms", "openings", "next_probe_at_ms", "blocked_until_ms")
+    if load_lane_states(connection, [integration_id]):
+        _upsert(connection, integration_id, {name: getattr(fresh, name) for name in names})
 
 
 def forget_old_counts(connection: sa.Connection, *, before_ms: int) -> None:

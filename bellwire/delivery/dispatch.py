@@ -137,4 +137,5 @@ def _ended(row: Claimed, attempted: Attempted, schedule: str) -> Ended:
         settled=settled,
         committed_at_ms=None if row.late or row.manual else row.due_at_ms,
         replay_id=row.replay_id,
+        retry_after_s=attempted.retry_after_s,
     )

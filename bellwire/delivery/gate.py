@@ -22,10 +22,10 @@ SAVE_EVERY_MS = 2_000
 
 
 class Admission(msgspec.Struct, frozen=True):
-    """Rows that may be claimed, and of those how many retries. `probe`: the one row decides about the breaker."""
+    """Rows that may be claimed, and of those how many late ones (retries, replays). `probe`: the one row decides."""
 
     rows: int
-    retries: int
+    late: int
     probe: bool = False
 
 
@@ -44,6 +44,7 @@ class Gate:
         self._limit: RateLimit | None = None
         self._bucket = Bucket()
         self._late_next = False
+        self._again = False
         self._state = LaneState()
         self._breaker = Breaker()
         self._columns: dict[str, object] = {}
@@ -65,34 +66,43 @@ class Gate:
         """The limit over all workers; None = none."""
         self._limit = None if limit is None else share(limit, max(1, workers))
 
+    def shut(self, now_ms: int) -> bool:
+        """Whether something is in the way that another process, a person or time may take away."""
+        return self._breaker.state is not BreakerState.CLOSED or not self.open(now_ms)
+
     def open(self, now_ms: int) -> bool:
         """Whether a row that was claimed may go on the wire: no pause, no hold, no open breaker."""
         return (
             self._state.paused_at_ms is None and not self._held(now_ms) and self._breaker.state is not BreakerState.OPEN
         )
 
-    def admit(self, rows: int, retries: int, *, held: int, concurrency: int, now_ms: int) -> Admission:
-        """Of what the lane has room for, what may be claimed now. `held`: rows claimed and not yet ended."""
+    def admit(self, rows: int, late: int, *, held: int, at_once: int, now_ms: int) -> Admission:
+        """Of what the lane has room for, what may be claimed now. `held`: rows claimed and not yet ended; `at_once`:
+        rows that can be on the wire."""
         if self._state.paused_at_ms is not None or self._held(now_ms):
             return _CLOSED
         if self._breaker.state is not BreakerState.CLOSED:
             probes = held == 0 and rows > 0 and self._breaker.may_probe(now_ms)
-            return Admission(1, min(1, retries), probe=True) if probes else _CLOSED
+            return Admission(1, min(1, late), probe=True) if probes else _CLOSED
         if self._limit is None:
-            return Admission(rows, retries)
+            return Admission(rows, late)
         allowed = max(0, min(rows, concurrency - held, self._bucket.available(self._limit, now_ms)))
-        return Admission(allowed, self._retries_of(allowed, retries))
+        return Admission(allowed, self._late_of(allowed, late))
 
     def claimed(self, admitted: Admission, count: int, now_ms: int) -> None:
         """`count` rows were claimed of what was admitted."""
         if self._limit is not None:
             self._bucket = self._bucket.take(self._limit, count, now_ms)
-            self._late_next = admitted.rows == 1 and admitted.retries == 0
+            if admitted.rows:
+                self._late_next = admitted.rows == 1 and admitted.late == 0
+            self._again = self._late_next and admitted.rows == 1 and not count
 
-    def returned(self, count: int) -> None:
-        """Rows that were claimed go back and were not sent."""
+    def returned(self, count: int, now_ms: int) -> None:
+        """Rows that were claimed go back and were not sent; if one was the probe, another may go."""
         if self._limit is not None:
             self._bucket = self._bucket.give_back(self._limit, count)
+        if self._breaker.state is BreakerState.HALF_OPEN:
+            self._hear(Health.UNKNOWN, now_ms)
 
     def probing(self, lost_at_ms: int) -> None:
         """The probe is ours (`take_probe` said so)."""
@@ -109,6 +119,8 @@ class Gate:
             return self._breaker.next_probe_at_ms
         if self._limit is None:
             return None
+        if self._bucket.available(self._limit, now_ms) > 0:
+            return now_ms if self._again else None
         return self._bucket.next_at_ms(self._limit, now_ms)
 
     def note(self, record: AttemptRecord, *, settled: bool, retry_after_s: float | None, now_ms: int) -> None:
@@ -173,11 +185,11 @@ class Gate:
         until_ms = self._state.blocked_until_ms
         return until_ms is not None and 0 < until_ms - now_ms <= MAX_WAIT_MS
 
-    def _retries_of(self, allowed: int, retries: int) -> int:
-        """With little room retries would take all of it: they get half, and of single rows every other."""
+    def _late_of(self, allowed: int, late: int) -> int:
+        """With little room late rows would take all of it: they get half, and of single rows every other."""
         if allowed == 1:
-            return min(retries, 1 if self._late_next else 0)
-        return min(retries, allowed // 2)
+            return min(late, 1 if self._late_next else 0)
+        return min(late, allowed // 2)
 
     def _hear(self, health: Health, now_ms: int) -> None:
         before = self._breaker

@@ -3,6 +3,7 @@
 from collections import deque
 
 from bellwire.db.outbox_claim import Claimed, LaneRoom
+from bellwire.delivery.gate import Admission, Gate
 from bellwire.destinations.base import Batch
 from bellwire.model.projects import Integration
 
@@ -22,8 +23,11 @@ class Lane:
     it gives out several, and the lane keeps them in order: what follows an event on the wire waits for it here.
     """
 
-    def __init__(self, integration: Integration) -> None:
+    def __init__(self, integration: Integration, gate: Gate | None = None, *, workers: int = 1) -> None:
         self.integration = integration
+        self.gate = gate or Gate(integration.id, integration.project_id)
+        self.workers = workers
+        self.admitted = Admission(0, 0)
         self.ready: deque[Claimed] = deque()
         self.sending = 0
         self.more = False
@@ -35,7 +39,7 @@ class Lane:
 
     @property
     def concurrency(self) -> int:
-        return max(1, self.integration.concurrency)
+        return max(1, self.integration.concurrency // self.workers)
 
     @property
     def held(self) -> int:
@@ -52,12 +56,20 @@ class Lane:
         """Senders are about to wait for rows that are there."""
         return self.more and len(self.ready) < self.concurrency
 
-    def room(self) -> LaneRoom:
+    def room(self, now_ms: int = 0) -> LaneRoom:
         """What may be claimed now. Retries and replays hold at most half of the wire, so that they never keep fresh events out;
         what they leave, and all when there are none, is for fresh events."""
+        at_once = self.concurrency if self.batch is None else self.concurrency * self.batch.max_count
+        self.admitted = self.gate.admit(
+            max(0, self.capacity - self.held),
+            max(0, self._late_capacity - self._late_held),
+            held=self.held,
+            at_once=at_once,
+            now_ms=now_ms,
+        )
         return LaneRoom(
-            rows=max(0, self.capacity - self.held),
-            late=max(0, self._late_capacity - self._late_held),
+            rows=self.admitted.rows,
+            late=self.admitted.late,
             order_wait_ms=self.integration.order_wait_ms,
             of_a_customer=1 if self.batch is None else self.batch.max_count,
         )

@@ -13,11 +13,13 @@ import structlog
 from msgspec.structs import replace
 
 from bellwire.db.config import ConfigCache
+from bellwire.db.lane_states import forget_probes
 from bellwire.db.outbox import Fence, Held, enqueues_of_this_process, release_expired
 from bellwire.db.outbox_claim import Claimed, LaneClaim, LaneRoom
 from bellwire.db.postgres import is_away
 from bellwire.db.writer import Writer, WriterClosed
 from bellwire.delivery.dispatch import Dispatcher, skipped
+from bellwire.delivery.gates import Gates
 from bellwire.delivery.lanes import Lane
 from bellwire.delivery.listeners import Listeners
 from bellwire.delivery.observed import observe
@@ -57,6 +59,7 @@ class Pump:
         timeout_s: float,
         limit: int,
         alone: bool,
+        gates: Gates | None = None,
     ) -> None:
         self._writer = writer
         self._config = config
@@ -65,6 +68,7 @@ class Pump:
         self._must_last_ms = int(timeout_s * 1000) + _LEASE_MARGIN_MS
         self._alone = alone
         self._senders = Senders(self._send, limit=limit)
+        self._gates = gates or Gates()
         self._lanes: dict[str, Lane] = {}
         self._ended: list[Ended] = []
         self._settling: asyncio.TimerHandle | None = None
@@ -87,7 +91,7 @@ class Pump:
         self._writer.on_commit(self.wake)
         try:
             if self._alone:
-                await self._writer.change(lambda connection: release_expired(connection, now_ms=None))
+                await self._writer.change(_start_alone)
             while not self._stopping:
                 await self._turn()
                 await self._sleep()
@@ -142,9 +146,12 @@ class Pump:
         self._follow_config()
         present_ms = now_ms()
         fence, lease_until_ms = self.lease()
+        rooms = {lane_id: lane.room(present_ms) for lane_id, lane in self._lanes.items()}
+        probes = [lane_id for lane_id, lane in self._lanes.items() if lane.admitted.probe]
         turn = replace(
             self._settlement(),
-            rooms={lane_id: lane.room() for lane_id, lane in self._lanes.items()},
+            rooms=rooms,
+            gates=self._gates.before(present_ms, probes=probes, lost_at_ms=lease_until_ms),
             room_of_deleted=_ROOM_OF_DELETED,
             fence=fence,
             lease_until_ms=lease_until_ms,
@@ -160,6 +167,7 @@ class Pump:
                 log.warning("delivery.waits", why="the database is away", ended=len(turn.ended))
             else:
                 log.exception("delivery.turn_failed", ended=len(turn.ended))
+            self._gates.failed(turn.gates)
             await self._save_one_by_one(turn)
             await asyncio.sleep(_TROUBLE_PAUSE_S)
             self._event.set()
@@ -167,6 +175,7 @@ class Pump:
             if turn.expire_leases:
                 self._next_expiry_ms = present_ms + _EXPIRY_EVERY_MS
             self._note(turn, result, began_s)
+            self._gates.after(turn.gates, result.gates, present_ms)
             self._take(result.claims)
 
     def _note(self, turn: Turn, result: TurnResult, began_s: float) -> None:
@@ -199,15 +208,17 @@ class Pump:
         for integration in present.values():
             lane = self._lanes.get(integration.id)
             if lane is None:
-                self._lanes[integration.id] = Lane(integration)
-            else:
-                lane.integration = integration
-            self._lanes[integration.id].batch = self._dispatcher.batch_of(integration)
+                lane = self._lanes[integration.id] = Lane(integration)
+            lane.integration = integration
+            lane.gate = self._gates.of(integration)
+            lane.workers = self._gates.workers
+            lane.batch = self._dispatcher.batch_of(integration)
         for lane in [lane for lane in self._lanes.values() if lane.integration.id not in present and not lane.held]:
             del self._lanes[lane.integration.id]
+            self._gates.forget(lane.integration.id)
 
     def _take(self, claims: dict[str, LaneClaim]) -> None:
-        self._next_at_ms = min((one.next_at_ms for one in claims.values() if one.next_at_ms is not None), default=None)
+        present_ms = now_ms()
         for lane in self._lanes.values():
             lane.more = lane.integration.id in claims and claims[lane.integration.id].full
         for lane_id, claim in claims.items():
@@ -215,13 +226,20 @@ class Pump:
             if lane is None:
                 for row in claim.rows:
                     self._end(skipped(row, "the integration was deleted"))
-            elif claim.rows:
+                continue
+            lane.gate.claimed(lane.admitted, len(claim.rows), present_ms)
+            if claim.rows:
                 lane.take(claim.rows)
                 self._senders.feed(lane)
+        times = [one.next_at_ms for one in claims.values()]
+        times.append(self._gates.next_at_ms((one for one in claims if one in self._lanes), present_ms))
+        self._next_at_ms = min((at_ms for at_ms in times if at_ms is not None), default=None)
 
     async def _send(self, rows: list[Claimed]) -> None:
         """Called by a sender when the rows have their slot on the wire."""
-        if self._stopping or min(row.lease_until_ms for row in rows) - now_ms() < self._must_last_ms:
+        present_ms = now_ms()
+        late = min(row.lease_until_ms for row in rows) - present_ms < self._must_last_ms
+        if self._stopping or late or not self._gates.may_send(rows[0].integration_id, present_ms):
             self._give_back(rows)
         else:
             await self._dispatch(rows)
@@ -247,6 +265,7 @@ class Pump:
             self._give_back(lane.withdraw(row.customer_id))
 
     def _end(self, ended: Ended) -> None:
+        self._gates.note(ended.record, settled=ended.settled, retry_after_s=ended.retry_after_s, now_ms=now_ms())
         self._ended.append(ended)
         lane = self._lanes.get(ended.record.integration_id)
         if lane is None or lane.short or len(self._ended) >= _MANY_ENDED:
@@ -256,7 +275,10 @@ class Pump:
 
     def _give_back(self, rows: Iterable[Claimed]) -> None:
         """Cancellation is no attempt: the rows are due again as they were."""
-        self._released += [Held(row.id, row.fence) for row in rows]
+        present_ms = now_ms()
+        for row in rows:
+            self._gates.returned(row.integration_id, present_ms)
+            self._released.append(Held(row.id, row.fence))
         self._event.set()
 
     async def _wind_down(self) -> None:
@@ -272,9 +294,16 @@ class Pump:
 
     async def _settle(self) -> None:
         """Write down what ended and give back what is not sent, without claiming."""
-        turn = self._settlement()
+        gates = self._gates.before(now_ms(), probes=(), lost_at_ms=0, last=True)
+        turn = replace(self._settlement(), gates=gates)
         try:
             began_s = time.perf_counter()
             self._note(turn, await self._writer.write(run_turns, turn), began_s)
         except WriterClosed:
             log.warning("delivery.stopped_late", ended=len(turn.ended), held=len(turn.released))
+
+
+def _start_alone(connection: sa.Connection) -> None:
+    """Nobody else can hold a lease or have a probe on its way."""
+    release_expired(connection, now_ms=None)
+    forget_probes(connection)

@@ -14,7 +14,9 @@ from bellwire.db.config import ConfigCache
 from bellwire.db.outbox import Fence, Held, requeue
 from bellwire.db.outbox_claim import Claimed, load_claimed
 from bellwire.db.writer import Writer
+from bellwire.delivery.breaker import Rules
 from bellwire.delivery.dispatch import Dispatcher
+from bellwire.delivery.gates import Gates
 from bellwire.delivery.listeners import Listeners
 from bellwire.delivery.observed import observe_attempts
 from bellwire.delivery.pump import Pump, now_ms
@@ -45,6 +47,7 @@ class Delivery:
         settings: Settings,
         *,
         destinations: Mapping[str, Destination] = DESTINATIONS,
+        rules: Rules | None = None,
     ) -> None:
         self._writer = writer
         self._replayer = Replayer(engine, writer, config)
@@ -57,6 +60,8 @@ class Delivery:
             destinations=destinations,
         )
         self._listeners = Listeners()
+        self.gates = Gates(rules=rules, pause_after_days=settings.pause_after_days)
+        """What is in the way of each lane, as this process knows it."""
         self._pump = Pump(
             writer,
             config,
@@ -65,6 +70,7 @@ class Delivery:
             timeout_s=settings.delivery_timeout_s,
             limit=settings.delivery_concurrency,
             alone=engine.dialect.name == "sqlite",
+            gates=self.gates,
         )
 
     async def run(self) -> None:

@@ -20,6 +20,7 @@ from bellwire.db.outbox import (
 )
 from bellwire.db.outbox_claim import LaneClaim, LaneRoom, claim_due
 from bellwire.db.replays import Replayed, count_replayed
+from bellwire.delivery.gates import GateResult, GateTurn, save_and_look, take_probes
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -31,6 +32,8 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     committed_at_ms: int | None = None
     """When the event was committed; None for a retry or replay."""
     replay_id: str | None = None
+    retry_after_s: float | None = None
+    """What the destination asked for."""
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +50,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     fence: Fence = Fence(0)
     lease_until_ms: int = 0
     expire_leases: bool = False
+    gates: GateTurn = GateTurn()
 
 
 class TurnResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +59,7 @@ class TurnResult(msgspec.Struct, frozen=True, kw_only=True):
     claims: dict[str, LaneClaim]
     last_attempt_id: int | None
     expired: int = 0
+    gates: GateResult = GateResult()
 
 
 def run_turns(connection: sa.Connection, turns: Sequence[Turn]) -> list[TurnResult | Exception]:
@@ -78,17 +83,20 @@ def _run(connection: sa.Connection, turn: Turn) -> TurnResult:
         longest_lease_ms = turn.lease_until_ms - turn.now_ms
         forget_the_future(connection, now_ms=turn.now_ms, longest_lease_ms=longest_lease_ms)
         expired = release_expired(connection, now_ms=turn.now_ms)
+    expired = release_expired(connection, now_ms=turn.now_ms) if turn.expire_leases else 0
+    rooms, seen = save_and_look(connection, turn.rooms or {}, turn.gates, turn.now_ms)
     claims: dict[str, LaneClaim] = {}
     if turn.rooms is not None:
         claims = claim_due(
             connection,
-            turn.rooms,
+            rooms,
             room_of_deleted=turn.room_of_deleted,
             now_ms=turn.now_ms,
             fence=turn.fence,
             lease_until_ms=turn.lease_until_ms,
         )
-    return TurnResult(claims=claims, last_attempt_id=last_attempt_id, expired=expired)
+    gates = replace(seen, probing=take_probes(connection, turn.gates, claims, turn.now_ms))
+    return TurnResult(claims=claims, last_attempt_id=last_attempt_id, expired=expired, gates=gates)
 
 
 def _settle_manual(connection: sa.Connection, ended: Ended, now_ms: int) -> AttemptRecord:

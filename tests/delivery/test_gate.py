@@ -41,8 +41,8 @@ def note(one: Gate, status: int, at_ms: int, retry_after_s: float | None = None,
     one.note(attempted(status, **changes), settled=status == 200, retry_after_s=retry_after_s, now_ms=at_ms)
 
 
-def admit(one: Gate, at_ms: int, *, rows: int = 40, retries: int = 5, held: int = 0) -> Admission:
-    return one.admit(rows, retries, held=held, concurrency=10, now_ms=at_ms)
+def admit(one: Gate, at_ms: int, *, rows: int = 40, late: int = 5, held: int = 0) -> Admission:
+    return one.admit(rows, late, held=held, at_once=10, now_ms=at_ms)
 
 
 def test_without_a_limit_all_that_fits_may_go() -> None:
@@ -58,7 +58,7 @@ def test_a_limited_lane_takes_what_it_may_send_at_once() -> None:
     assert admitted == Admission(6, 3)
     one.claimed(admitted, 6, NOW)
     assert (admit(one, NOW).rows, one.next_at_ms(NOW)) == (0, NOW + 100)
-    one.returned(2)
+    one.returned(2, NOW)
     assert admit(one, NOW).rows == 2
     assert admit(one, NOW + 10_000, held=8).rows == 2  # concurrency is 10
 
@@ -77,7 +77,7 @@ def test_single_rows_go_to_first_attempts_and_retries_in_turn() -> None:
     asked = []
     for second in range(4):
         admitted = admit(one, NOW + second * 1000)
-        asked.append(admitted.retries)
+        asked.append(admitted.late)
         one.claimed(admitted, 1, NOW + second * 1000)
     assert asked == [0, 1, 0, 1]
 
@@ -87,6 +87,16 @@ def test_when_there_is_no_first_attempt_a_retry_goes_next() -> None:
     one.configure(RateLimit(events_per_s=1, burst=1), workers=1)
     one.claimed(admit(one, NOW), 0, NOW)
     assert (one.next_at_ms(NOW), admit(one, NOW)) == (NOW, Admission(1, 1))
+    one.claimed(admit(one, NOW), 0, NOW)
+    assert one.next_at_ms(NOW) is None  # nothing is due: no turn follows another for ever
+
+
+def test_turns_without_a_token_do_not_forget_whose_turn_it_is() -> None:
+    one = gate()
+    one.configure(RateLimit(events_per_s=1, burst=1), workers=1)
+    one.claimed(admit(one, NOW), 1, NOW)
+    one.claimed(admit(one, NOW), 0, NOW)
+    assert admit(one, NOW + 1000) == Admission(1, 1)
 
 
 def test_an_open_breaker_lets_one_row_through_when_its_probe_is_due() -> None:

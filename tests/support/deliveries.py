@@ -14,11 +14,13 @@ from bellwire.db.config import ConfigCache
 from bellwire.db.engine import open_engine
 from bellwire.db.events import StagedEvent, append_events
 from bellwire.db.integrations import Filters, create_integration
+from bellwire.db.lane_states import LaneChange, LaneState, load_lane_states, save_lane_changes
 from bellwire.db.outbox import OutboxRow, enqueue_rows
 from bellwire.db.projects import create_project
 from bellwire.db.secrets import Sealer
 from bellwire.db.tables import attempts, metadata, outbox
 from bellwire.db.writer import Writer
+from bellwire.delivery.breaker import Rules
 from bellwire.delivery.service import Delivery
 from bellwire.destinations.base import Destination
 from bellwire.destinations.registry import DESTINATIONS
@@ -45,6 +47,7 @@ class Hub:
         *,
         url: str | None = None,
         destinations: Mapping[str, Destination] = DESTINATIONS,
+        rules: Rules | None = None,
     ) -> None:
         self.engine = open_engine(url or f"sqlite:///{folder / 'bellwire.db'}")
         metadata.create_all(self.engine)
@@ -54,6 +57,7 @@ class Hub:
         self.client = client
         self._settings = settings
         self._destinations = destinations
+        self.rules = rules
         self.delivery = self.new_delivery()
         self._events = 0
         self._sequences: dict[int, int] = {}
@@ -61,7 +65,13 @@ class Hub:
     def new_delivery(self) -> Delivery:
         """As a process that starts makes one."""
         return Delivery(
-            self.engine, self.writer, self.config, self.client, self._settings, destinations=self._destinations
+            self.engine,
+            self.writer,
+            self.config,
+            self.client,
+            self._settings,
+            destinations=self._destinations,
+            rules=self.rules,
         )
 
     @property
@@ -147,6 +157,16 @@ class Hub:
         query = sa.select(attempts).order_by(attempts.c.id)
         return self._read(query if integration is None else query.where(attempts.c.integration_id == integration.id))
 
+    def lane(self, integration: Integration) -> LaneState:
+        """What all processes know of a lane."""
+        with self.engine.execution_options(bellwire_read_only=True).connect() as connection:
+            return load_lane_states(connection).get(integration.id, LaneState())
+
+    def tell(self, integration: Integration, **columns: object) -> None:
+        """Write a lane's state as another process does."""
+        change = LaneChange(integration_id=integration.id, project_id=integration.project_id, columns=columns)
+        self.writer.submit_change(lambda c: save_lane_changes(c, [change], now_ms=now_ms())).result()
+
     def change(self, statement: sa.Update | sa.Delete) -> None:
         """Meddle with a table."""
         self.writer.submit_change(lambda connection: connection.execute(statement).rowcount).result()
@@ -188,11 +208,16 @@ class Hub:
 
 @asynccontextmanager
 async def open_hub(
-    folder: Path, *, url: str | None = None, destinations: Mapping[str, Destination] = DESTINATIONS, **settings: Any
+    folder: Path,
+    *,
+    url: str | None = None,
+    destinations: Mapping[str, Destination] = DESTINATIONS,
+    rules: Rules | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Hub]:
     client = GuardedClient(allow_private=True)
     settled = replace(Settings(allow_private_addresses=True), **settings)
-    hub = Hub(folder, client, settled, url=url, destinations=destinations)
+    hub = Hub(folder, client, settled, url=url, destinations=destinations, rules=rules)
     try:
         yield hub
     finally:
