@@ -167,10 +167,14 @@ async def _send_test(hub: Hub, channel: Channel) -> str | None:
 
 
 def _masked(channel: Channel) -> dict[str, object]:
+    if channel.unreadable:
+        return channel.settings
     return mask(msgspec.convert(channel.settings, KINDS[channel.kind]))
 
 
 def _where(channel: Channel) -> str:
+    if channel.unreadable:
+        return f"nobody: {channel.unreadable}"
     settings = msgspec.convert(channel.settings, KINDS[channel.kind])
     match settings:
         case EmailSettings():

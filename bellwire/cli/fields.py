@@ -164,13 +164,18 @@ class Name(click.ParamType[str]):
         return name
 
 
-class EventTypeName(click.ParamType[EventType]):
-    """A type of event, in either case."""
+class EventTypeName(click.ParamType[str]):
+    """A type of event, in either case; `also` is a word that may stand in its place."""
 
     name = "type"
 
+    def __init__(self, *, also: str = "") -> None:
+        self._also = also
+
     # pyrefly: ignore[missing-override-decorator]
-    def convert(self, value: str | EventType, param: click.Parameter | None, ctx: click.Context | None) -> EventType:
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if self._also and value.lower() == self._also:
+            return self._also
         try:
             return EventType(value.upper())
         except ValueError:

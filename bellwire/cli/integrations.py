@@ -18,18 +18,16 @@ from bellwire.cli.console import (
     show,
     table,
 )
-from bellwire.cli.fields import EventTypeName, Name, checked, given, options_of, refuse_unreachable
+from bellwire.cli.integration_settings import create_group, integration_values, update_group
+from bellwire.cli.lanes import lane_lines, lane_values
 from bellwire.db.attempts import AttemptRecord
-from bellwire.db.integrations import Filters, create_integration, delete_integration, list_integrations
+from bellwire.db.health import IntegrationHealth, load_integration_health
+from bellwire.db.integrations import delete_integration, list_integrations
+from bellwire.db.lane_states import lane_status, pause_lane, resume_lane
 from bellwire.db.tail import load_attempt
-from bellwire.destinations.base import Destination, Outcome
-from bellwire.destinations.registry import DESTINATIONS
-from bellwire.destinations.settings import mask
-from bellwire.kit.ids import new_token
-from bellwire.model.enums import Environment, EventType
+from bellwire.destinations.base import Outcome
 from bellwire.model.projects import Integration
 
-_SIGNING_SECRET = "signing_secret"  # noqa: S105 (the field's name)
 _SHOWN_OF_BODY = 2_000
 
 
@@ -38,92 +36,77 @@ def integration_group() -> None:
     """Integrations: where events go."""
 
 
-@integration_group.group("create")
-def create_group() -> None:
-    """Connect a project to a destination."""
-
-
-def _creator(destination: Destination) -> click.Command:
-    signs = _SIGNING_SECRET in destination.settings.__struct_fields__
-
-    @click.command(destination.slug, help=f"{destination.description}\n\nNAME is what the dashboard calls it.")
-    @click.argument("name", type=Name())
-    @options_of(destination.settings, without=frozenset({_SIGNING_SECRET, "previous_signing_secret"}))
-    @click.option(
-        "--event",
-        "event_types",
-        multiple=True,
-        metavar="TYPE",
-        type=EventTypeName(),
-        help="Only this type of event, such as RENEWAL; more than once for several. Otherwise all, future ones too.",
-    )
-    @click.option(
-        "--environment",
-        type=click.Choice([one.value.lower() for one in Environment], case_sensitive=False),
-        help="Only events of this environment; otherwise of both.",
-    )
-    @click.option("--app", "app_id", metavar="ID", help="Only events of this app; otherwise of all.")
-    @project_option
-    @json_option
-    def create(
-        name: str,
-        event_types: tuple[EventType, ...],
-        environment: str | None,
-        app_id: str | None,
-        project_id: str | None,
-        as_json: bool,
-        signing: bool = False,
-        **fields: object,
-    ) -> None:
-        values = given(destination.settings, fields)
-        secret = new_token("whsec_") if signing else None
-        if secret is not None:
-            values[_SIGNING_SECRET] = secret
-        settings = checked(destination.settings, values)
-        filters = Filters(
-            environment=None if environment is None else Environment(environment.upper()),
-            app_id=app_id,
-            event_types=event_types or None,
-        )
-        with open_hub() as hub, hub.engine.begin() as connection:
-            refuse_unreachable(values.get("url"), allow_http=hub.settings.allow_private_addresses)
-            made = create_integration(
-                connection,
-                hub.sealer,
-                project_id=choose_project(connection, project_id),
-                destination=destination.slug,
-                name=name,
-                settings=settings,
-                filters=filters,
-                now_ms=now_ms(),
-            )
-        lines = [f"Created {destination.title} integration {made.id} ({name}) in project {made.project_id}."]
-        if secret is not None:
-            lines.append("Signing secret, not shown again:" + (" see stdout." if as_json else f"\n{secret}"))
-        lines.append(f"Next: `bellwire integration test {made.id}` sends a test event.")
-        say(as_json, _values(made) | ({"signing_secret": secret} if signs else {}), "\n".join(lines))
-
-    if signs:
-        text = "Sign every request with a new secret, which is shown once."
-        create = click.option("--signing/--no-signing", default=False, show_default=True, help=text)(create)
-    return create
-
-
-for _destination in DESTINATIONS.values():
-    create_group.add_command(_creator(_destination))
+integration_group.add_command(create_group)
+integration_group.add_command(update_group)
 
 
 @integration_group.command("list")
 @project_option
 @json_option
 def list_(project_id: str | None, as_json: bool) -> None:
-    """List the integrations of a project; secrets are masked."""
+    """List the integrations of a project and how they are doing; secrets are masked."""
     with open_hub() as hub, reading(hub) as connection:
         found = list_integrations(connection, hub.sealer, choose_project(connection, project_id))
-    rows = [(one.id, one.destination, one.name, _state(one), _filters_in_words(one)) for one in found]
-    lines = table(("ID", "DESTINATION", "NAME", "STATE", "EVENTS"), rows, none="No integrations yet.")
-    show(as_json, {"integrations": [_values(one) for one in found]}, lines)
+        health = load_integration_health(connection, [one.id for one in found], now_ms=now_ms())
+    rows = [
+        (
+            one.id,
+            one.destination,
+            one.name,
+            _state(one, health[one.id]),
+            str(health[one.id].waiting),
+            str(health[one.id].parked),
+            _filters_in_words(one),
+        )
+        for one in found
+    ]
+    headings = ("ID", "DESTINATION", "NAME", "STATE", "WAITING", "PARKED", "EVENTS")
+    lines = table(headings, rows, none="No integrations yet.")
+    values = [integration_values(one) | lane_values(one, health[one.id]) for one in found]
+    show(as_json, {"integrations": values}, lines)
     complain(found)
+
+
+@integration_group.command("show")
+@click.argument("integration_id", metavar="INTEGRATION")
+@project_option
+@json_option
+def show_(integration_id: str, project_id: str | None, as_json: bool) -> None:
+    """Show how INTEGRATION is doing: whether it sends, what waits, what went last, its limits and settings."""
+    with open_hub() as hub, reading(hub) as connection:
+        known = list_integrations(connection, hub.sealer, choose_project(connection, project_id))
+        one = next((one for one in known if one.id == integration_id), None)
+        if one is None:
+            raise click.UsageError(_unknown(integration_id))
+        health = load_integration_health(connection, [one.id], now_ms=now_ms())[one.id]
+    lines = [*lane_lines(one, health, now_ms=now_ms()), f"Events        {_filters_in_words(one)}"]
+    show(as_json, integration_values(one) | lane_values(one, health), lines)
+
+
+@integration_group.command("pause")
+@click.argument("integration_id", metavar="INTEGRATION")
+@click.option("--reason", default="by hand", show_default=True, help="What people are shown.")
+@project_option
+@json_option
+def pause(integration_id: str, reason: str, project_id: str | None, as_json: bool) -> None:
+    """Send nothing to INTEGRATION until it is resumed. Its events are kept and go out then, in their order."""
+    with open_hub() as hub, hub.engine.begin() as connection:
+        project_id = choose_project(connection, project_id)
+        if not pause_lane(connection, project_id, integration_id, reason=reason, now_ms=now_ms()):
+            raise click.ClickException(_unknown(integration_id))
+    say(as_json, {"id": integration_id, "paused": True}, f"Paused integration {integration_id}: {reason}.")
+
+
+@integration_group.command("resume")
+@click.argument("integration_id", metavar="INTEGRATION")
+@project_option
+@json_option
+def resume(integration_id: str, project_id: str | None, as_json: bool) -> None:
+    """Send to INTEGRATION again, at once: a pause, an open breaker and a hold end."""
+    with open_hub() as hub, hub.engine.begin() as connection:
+        if not resume_lane(connection, choose_project(connection, project_id), integration_id):
+            raise click.ClickException(_unknown(integration_id))
+    say(as_json, {"id": integration_id, "paused": False}, f"Resumed integration {integration_id}.")
 
 
 @integration_group.command("delete")
@@ -184,17 +167,8 @@ def _unknown(integration_id: str) -> str:
     return f"the project has no integration {integration_id}: see `bellwire integration list`"
 
 
-def _values(one: Integration) -> dict[str, object]:
-    """What scripts need of an integration, secrets masked."""
-    values: dict[str, object] = msgspec.to_builtins(one)
-    if one.unreadable:
-        return values
-    declared = DESTINATIONS[one.destination].settings
-    return values | {"settings": mask(msgspec.convert(one.settings, declared))}
-
-
-def _state(one: Integration) -> str:
-    return "unreadable" if one.unreadable else "on" if one.enabled else "off"
+def _state(one: Integration, health: IntegrationHealth) -> str:
+    return "unreadable" if one.unreadable else lane_status(health.lane, enabled=one.enabled, now_ms=now_ms()).value
 
 
 def _filters_in_words(one: Integration) -> str:

@@ -6,6 +6,8 @@ import msgspec
 import sqlalchemy as sa
 
 from bellwire.db.feed_rows import OUTBOX_PARKED
+from bellwire.db.lane_states import LaneState, load_lane_states
+from bellwire.db.outbox import State
 from bellwire.db.tables import attempts, outbox
 
 DAY_MS = 86_400_000
@@ -21,6 +23,9 @@ class IntegrationHealth(msgspec.Struct, frozen=True, kw_only=True):
     retrying: int = 0
     parked: int = 0
     """Given up; they wait for somebody to press Retry."""
+    oldest_due_ms: int | None = None
+    """When the longest waiting row that is due fell due."""
+    lane: LaneState = LaneState()
     attempts: int = 0
     delivered: int = 0
     sampled: bool = False
@@ -34,6 +39,11 @@ class IntegrationHealth(msgspec.Struct, frozen=True, kw_only=True):
     last_at_ms: int | None = None
 
     @property
+    def waiting(self) -> int:
+        """Rows that will be sent by themselves."""
+        return self.queued + self.retrying
+
+    @property
     def success_permille(self) -> int | None:
         """Delivered attempts of a thousand, rounded down; None without attempts."""
         return self.delivered * 1000 // self.attempts if self.attempts else None
@@ -44,10 +54,23 @@ def load_integration_health(
 ) -> dict[str, IntegrationHealth]:
     """Health of integrations, which the caller has found to belong to its project. `now_ms` is real time."""
     waiting = _waiting(connection, integration_ids)
+    states = load_lane_states(connection, integration_ids)
     return {
-        integration_id: _health(connection, integration_id, waiting.get(integration_id, {}), now_ms)
-        for integration_id in integration_ids
+        one: msgspec.structs.replace(
+            _health(connection, one, waiting.get(one, {}), now_ms),
+            lane=states.get(one, LaneState()),
+            oldest_due_ms=_oldest_due(connection, one, now_ms),
+        )
+        for one in integration_ids
     }
+
+
+def _oldest_due(connection: sa.Connection, integration_id: str, now_ms: int) -> int | None:
+    query = sa.select(sa.func.min(outbox.c.due_at_ms)).where(
+        outbox.c.integration_id == integration_id, outbox.c.state == State.DUE.value
+    )
+    oldest = connection.execute(query).scalar_one_or_none()
+    return oldest if oldest is not None and oldest <= now_ms else None
 
 
 def _waiting(connection: sa.Connection, integration_ids: Sequence[str]) -> dict[str, dict[str, int]]:

@@ -6,6 +6,7 @@ import msgspec
 import sqlalchemy as sa
 
 from bellwire.db import version
+from bellwire.db.lane_states import forget_failures
 from bellwire.db.secrets import Sealer, open_values
 from bellwire.db.tables import apps, integrations
 from bellwire.destinations.settings import split
@@ -99,6 +100,7 @@ def update_integration(
         plain, secret = split(settings)
         changes["settings"] = msgspec.json.encode(plain).decode()
         changes["sealed_secrets"] = _seal(sealer, integration_id, secret)
+        forget_failures(connection, integration_id)
     if filters is not None:
         _check_app(connection, project_id, filters.app_id)
         changes |= _filter_columns(filters)

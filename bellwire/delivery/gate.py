@@ -86,7 +86,7 @@ class Gate:
             return Admission(1, min(1, late), probe=True) if probes else _CLOSED
         if self._limit is None:
             return Admission(rows, late)
-        allowed = max(0, min(rows, concurrency - held, self._bucket.available(self._limit, now_ms)))
+        allowed = max(0, min(rows, at_once - held, self._bucket.available(self._limit, now_ms)))
         return Admission(allowed, self._late_of(allowed, late))
 
     def claimed(self, admitted: Admission, count: int, now_ms: int) -> None:

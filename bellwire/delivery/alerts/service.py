@@ -128,6 +128,8 @@ class Alerts:
 
     async def send(self, channel: Channel, message: AlertMessage, send_id: int) -> str | None:
         """One attempt. None when the message went, else why not; raises nothing but cancellation."""
+        if channel.unreadable:
+            return f"its secrets do not open: {channel.unreadable}"
         project = self._config.current().projects.get(message.project_id)
         words = told(
             message,

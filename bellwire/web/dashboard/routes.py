@@ -7,7 +7,7 @@ from bellwire.web.dashboard.assets import Assets
 from bellwire.web.dashboard.event_pages import show_customer, show_event
 from bellwire.web.dashboard.feed_pages import home, retry, show_delivery, show_feed, show_older
 from bellwire.web.dashboard.guard import action, page
-from bellwire.web.dashboard.integration_pages import list_integrations, send_test, show_integration
+from bellwire.web.dashboard.integration_pages import list_integrations, pause, resume, send_test, show_integration
 from bellwire.web.dashboard.login import Login
 from bellwire.web.dashboard.ports import DashboardServices
 from bellwire.web.dashboard.stream import stream
@@ -25,6 +25,8 @@ PAGES = {
 }
 ACTIONS = {
     "/projects/{project_id}/integrations/{integration_id}/test": send_test,
+    "/projects/{project_id}/integrations/{integration_id}/pause": pause,
+    "/projects/{project_id}/integrations/{integration_id}/resume": resume,
     "/projects/{project_id}/integrations/{integration_id}/deliveries/{event_id}/retry": retry,
     "/projects/{project_id}/notices/dismiss": dismiss,
 }

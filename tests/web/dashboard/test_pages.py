@@ -5,9 +5,10 @@ import re
 import pytest
 
 from bellwire.db.inbox import InboxEntry, append_entries
+from bellwire.db.lane_states import BreakerState, LaneChange, save_lane_changes
 from bellwire.db.notices import upsert_notice
 from tests.support.threaded import ask
-from tests.web.dashboard.conftest import Person
+from tests.web.dashboard.conftest import Person, csrf_of
 from tests.web.dashboard.hub import Hub, Sent, now_ms
 
 EVIL = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
@@ -196,6 +197,47 @@ def test_integrations_show_how_they_are_doing(hub: Hub, person: Person) -> None:
     page = person.get(f"/projects/{project}/integrations/{lane}").body.decode()
     assert "https://api.example.com/hooks" in page
     assert "Authorization" in page
+
+
+def test_a_lane_says_in_words_what_is_in_its_way(hub: Hub, person: Person) -> None:
+    project = hub.project()
+    lane = hub.integration(project, "Lane")
+
+    def page() -> str:
+        return person.get(f"/projects/{project}/integrations/{lane}").body.decode()
+
+    def tell(**columns: object) -> None:
+        change = LaneChange(integration_id=lane, project_id=project, columns=columns)
+        with hub.engine.begin() as connection:
+            save_lane_changes(connection, [change], now_ms=now_ms())
+
+    assert "Events go out as they come" in page()
+    tell(blocked_until_ms=now_ms() + 600_000, last_failure="answered <b>429</b>", last_failure_at_ms=now_ms())
+    assert "asked to be left alone" in page()
+    assert "answered &lt;b&gt;429&lt;/b&gt;" in page()
+    tell(blocked_until_ms=None, breaker=BreakerState.OPEN, breaker_since_ms=now_ms(), next_probe_at_ms=now_ms())
+    assert "The circuit breaker opened" in page()
+    assert "Try now" in page()
+    tell(breaker=BreakerState.HALF_OPEN)
+    assert "one request is on its way and decides" in page()
+    assert "NOT ANSWERING" in person.get(f"/projects/{project}/integrations").body.decode()
+
+
+def test_pause_and_resume_are_buttons(hub: Hub, person: Person) -> None:
+    project = hub.project()
+    lane = hub.integration(project, "Lane")
+    address = f"/projects/{project}/integrations/{lane}"
+    token = {"csrf": csrf_of(person.get(address))}
+    assert person.post(f"{address}/pause").status == 403
+    assert person.post(f"{address}/pause", token).status == 303
+    page = person.get(address).body.decode()
+    assert "by hand, by ada@example.com" in page
+    assert f'action="{address}/resume"' in page
+    assert person.post(f"{address}/resume", token).status == 303
+    assert "Events go out as they come" in person.get(address).body.decode()
+    other = hub.project("Other")
+    assert person.post(f"/projects/{other}/integrations/{lane}/pause", token).status == 404
+    assert "Events go out as they come" in person.get(address).body.decode()
 
 
 def test_apps_show_the_address_for_the_store_and_what_came_in(hub: Hub, person: Person, scene: Scene) -> None:
