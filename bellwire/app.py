@@ -133,7 +133,14 @@ class Hub:
             Policy.of_days(attempts=settings.attempts_kept_days, bodies=settings.inbox_bodies_kept_days),
         )
         self.health = Health(self.engine, self.writer)
-        self.delivery = Delivery(self.read_engine, self.writer, self.config, self.client, settings)
+        self.delivery = Delivery(
+            self.read_engine,
+            self.writer,
+            self.config,
+            self.client,
+            settings,
+            workers=lambda: self.presence.working,
+        )
         self.alerts = Alerts(self.read_engine, self.writer, self.config, self.sealer, self.client, settings)
         self.services = Services(
             settings=settings,

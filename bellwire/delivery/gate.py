@@ -44,7 +44,13 @@ class Gate:
         self._limit: RateLimit | None = None
         self._bucket = Bucket()
         self._late_next = False
+        self._refused = False
+        """The lane was shut when it was last asked for its room."""
+        self._others_held = False
+        self._short = False
+        """The limit left less than the lane had room for."""
         self._again = False
+        """More may be waiting than the last claim could take: the next token calls for a turn."""
         self._state = LaneState()
         self._breaker = Breaker()
         self._columns: dict[str, object] = {}
@@ -79,14 +85,18 @@ class Gate:
     def admit(self, rows: int, late: int, *, held: int, at_once: int, now_ms: int) -> Admission:
         """Of what the lane has room for, what may be claimed now. `held`: rows claimed and not yet ended; `at_once`:
         rows that can be on the wire."""
-        if self._state.paused_at_ms is not None or self._held(now_ms):
+        self._refused = self.shut(now_ms)
+        self._others_held = held > 0
+        if not self.open(now_ms) and self._breaker.state is BreakerState.CLOSED:
             return _CLOSED
         if self._breaker.state is not BreakerState.CLOSED:
-            probes = held == 0 and rows > 0 and self._breaker.may_probe(now_ms)
+            probes = held == 0 and rows > 0 and self._ready_to_probe(now_ms)
             return Admission(1, min(1, late), probe=True) if probes else _CLOSED
         if self._limit is None:
             return Admission(rows, late)
-        allowed = max(0, min(rows, at_once - held, self._bucket.available(self._limit, now_ms)))
+        room = max(0, min(rows, at_once - held))
+        allowed = min(room, max(0, self._bucket.available(self._limit, now_ms)))
+        self._short = allowed < room
         return Admission(allowed, self._late_of(allowed, late))
 
     def claimed(self, admitted: Admission, count: int, now_ms: int) -> None:
@@ -95,7 +105,8 @@ class Gate:
             self._bucket = self._bucket.take(self._limit, count, now_ms)
             if admitted.rows:
                 self._late_next = admitted.rows == 1 and admitted.late == 0
-            self._again = self._late_next and admitted.rows == 1 and not count
+            alternates = self._late_next and admitted.rows == 1 and not count
+            self._again = alternates or (self._short and count == admitted.rows)
 
     def returned(self, count: int, now_ms: int) -> None:
         """Rows that were claimed go back and were not sent; if one was the probe, another may go."""
@@ -116,12 +127,13 @@ class Gate:
         if self._held(now_ms):
             return self._state.blocked_until_ms
         if self._breaker.state is not BreakerState.CLOSED:
-            return self._breaker.next_probe_at_ms
+            due = self._others_held and self._breaker.may_probe(now_ms)
+            return None if due else self._breaker.next_probe_at_ms  # what is still on the wire calls for a turn
+        if self._refused:
+            return now_ms  # it opened while the turn ran
         if self._limit is None:
             return None
-        if self._bucket.available(self._limit, now_ms) > 0:
-            return now_ms if self._again else None
-        return self._bucket.next_at_ms(self._limit, now_ms)
+        return self._bucket.next_at_ms(self._limit, now_ms) if self._again else None
 
     def note(self, record: AttemptRecord, *, settled: bool, retry_after_s: float | None, now_ms: int) -> None:
         """An attempt has ended. Tests and what was skipped tell nothing."""
@@ -180,6 +192,9 @@ class Gate:
         for slot_ms, (attempts, failures) in change.counts.items():
             more = self._counts.get(slot_ms, (0, 0))
             self._counts[slot_ms] = (attempts + more[0], failures + more[1])
+
+    def _ready_to_probe(self, now_ms: int) -> bool:
+        return self._state.paused_at_ms is None and not self._held(now_ms) and self._breaker.may_probe(now_ms)
 
     def _held(self, now_ms: int) -> bool:
         until_ms = self._state.blocked_until_ms

@@ -1,6 +1,6 @@
 """The gates of all lanes, between one turn of delivery and the next: what is saved, what is looked at, who may probe."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 import sqlalchemy as sa
@@ -41,13 +41,19 @@ class GateResult(msgspec.Struct, frozen=True, kw_only=True):
 class Gates:
     """One per process, on the event loop."""
 
-    def __init__(self, *, rules: Rules | None = None, pause_after_days: float = 0) -> None:
+    def __init__(
+        self, *, rules: Rules | None = None, pause_after_days: float = 0, workers: Callable[[], int] = lambda: 1
+    ) -> None:
         self._rules = rules
         self._pause_after_days = pause_after_days
         self._gates: dict[str, Gate] = {}
         self._looked_at_ms: int | None = None
-        self.workers = 1
+        self._workers = workers
+
+    @property
+    def workers(self) -> int:
         """Processes that share every limit."""
+        return max(1, self._workers())
 
     def of(self, integration: Integration) -> Gate:
         """The lane's gate, with its limits as they are configured now."""

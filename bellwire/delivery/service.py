@@ -48,6 +48,7 @@ class Delivery:
         *,
         destinations: Mapping[str, Destination] = DESTINATIONS,
         rules: Rules | None = None,
+        workers: Callable[[], int] = lambda: 1,
     ) -> None:
         self._writer = writer
         self._replayer = Replayer(engine, writer, config)
@@ -60,7 +61,7 @@ class Delivery:
             destinations=destinations,
         )
         self._listeners = Listeners()
-        self.gates = Gates(rules=rules, pause_after_days=settings.pause_after_days)
+        self.gates = Gates(rules=rules, pause_after_days=settings.pause_after_days, workers=workers)
         """What is in the way of each lane, as this process knows it."""
         self._pump = Pump(
             writer,

@@ -91,6 +91,44 @@ def test_when_there_is_no_first_attempt_a_retry_goes_next() -> None:
     assert one.next_at_ms(NOW) is None  # nothing is due: no turn follows another for ever
 
 
+def test_a_token_that_came_while_the_turn_ran_is_not_missed() -> None:
+    """The lane slept for ever: at its end the turn that had found none saw a token, and planned nothing."""
+    one = gate()
+    one.configure(RateLimit(events_per_s=50, burst=1), workers=1)
+    one.claimed(admit(one, NOW), 1, NOW)
+    one.claimed(admit(one, NOW + 19), 0, NOW + 21)
+    assert one.next_at_ms(NOW + 21) == NOW + 21
+
+
+def test_a_lane_that_was_opened_while_the_turn_ran_is_not_missed() -> None:
+    """The lane slept for ever: its room had been asked for before the look that found the hold gone."""
+    one = gate()
+    one.adopt(LaneState(blocked_until_ms=NOW + 60_000))
+    one.claimed(admit(one, NOW), 0, NOW)
+    one.adopt(LaneState())
+    assert one.next_at_ms(NOW) == NOW
+    one.claimed(admit(one, NOW), 0, NOW)
+    assert one.next_at_ms(NOW) is None
+
+
+def test_a_probe_waits_for_what_is_on_the_wire_without_turning_round() -> None:
+    one = gate()
+    for _ in range(3):
+        note(one, 500, NOW)
+    one.claimed(admit(one, NOW + 5000, held=2), 0, NOW + 5000)
+    assert one.next_at_ms(NOW + 5000) is None
+    assert admit(one, NOW + 5001).probe
+
+
+def test_a_paused_lane_with_an_open_breaker_is_not_probed() -> None:
+    one = gate()
+    one.adopt(LaneState(breaker=BreakerState.OPEN, next_probe_at_ms=NOW, paused_at_ms=NOW))
+    assert admit(one, NOW + 5000).rows == 0
+    one.adopt(LaneState(breaker=BreakerState.OPEN, next_probe_at_ms=NOW, blocked_until_ms=NOW + 9000))
+    assert admit(one, NOW + 5000).rows == 0
+    assert admit(one, NOW + 9000).probe
+
+
 def test_turns_without_a_token_do_not_forget_whose_turn_it_is() -> None:
     one = gate()
     one.configure(RateLimit(events_per_s=1, burst=1), workers=1)
