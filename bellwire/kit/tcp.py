@@ -3,7 +3,7 @@
 import asyncio
 import socket
 
-from bellwire.kit.addresses import refusal
+from bellwire.kit.addresses import refusal, refusal_always
 from bellwire.kit.connections import REFUSED, AddressRefused
 
 
@@ -21,7 +21,7 @@ async def connect_checked(host: str, port: int, *, allow_private: bool, timeout_
             raise OSError(None, f"{host!r} is no host name") from error
         failure: OSError = OSError(None, f"{host} has no address")
         for family, kind, protocol, _, address in found:
-            reason = None if allow_private else refusal(str(address[0]))
+            reason = (refusal_always if allow_private else refusal)(str(address[0]))
             if reason is not None:
                 failure = AddressRefused(f"{REFUSED} ({reason})")
                 continue

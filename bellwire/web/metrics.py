@@ -167,8 +167,13 @@ def _may_read(request: Request, settings: Settings, *, public: bool) -> bool:
 
 
 def _is_this_machine(request: Request) -> bool:
+    """The peer, and the name it asks by: a browser here can be led to this port by a page whose own name leads here."""
+    return request.client is not None and _is_loopback(request.client.host) and _is_loopback(request.url.hostname or "")
+
+
+def _is_loopback(host: str) -> bool:
     try:
-        return request.client is not None and ipaddress.ip_address(request.client.host).is_loopback
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 

@@ -19,6 +19,7 @@ OPEN = {
     ("GET", "/v1/health"): 200,
     ("POST", "/v1/incoming-webhooks/{store}/{app_token}"): 404,
     ("GET", "/static"): 404,
+    ("GET", "/metrics"): 200,  # from this machine alone: tests/web/test_metrics.py
 }
 """What answers without a key or session, and how: a new address here is a decision, not an accident."""
 
@@ -92,5 +93,17 @@ def test_no_address_is_made_of_the_host_that_a_client_names(tmp_path: Path) -> N
             for path in ("/login/", "/", "//evil.example/login", "/static", "/projects/x/feed/"):
                 answer = await nobody.get(path, host="evil.example")
                 assert "evil.example" not in answer.headers.get("location", "").removeprefix("/login"), path
+
+    live(tmp_path, scene)
+
+
+def test_a_page_elsewhere_does_not_read_metrics_through_a_browser_here(tmp_path: Path) -> None:
+    """Its name may lead to this machine a moment later: then the browser asks by that name, and shows it the answer."""
+
+    async def scene(it: World) -> None:
+        async with stranger(it.url) as nobody:
+            assert (await nobody.get("/metrics")).status == 200
+            for host in ("evil.example", "localhost.evil.example", "127.0.0.1.evil.example"):
+                assert (await nobody.get("/metrics", host=host)).status in (400, 403), host
 
     live(tmp_path, scene)

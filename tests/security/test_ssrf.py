@@ -14,7 +14,9 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from bellwire.destinations.webhook.destination import Settings as WebhookSettings
+from bellwire.kit.connections import AddressRefused
 from bellwire.kit.http import Answer, GuardedClient, TransportError
+from bellwire.kit.tcp import connect_checked
 from bellwire.stores.base import StoreUnavailable
 from tests.support.world import World, live
 
@@ -264,3 +266,16 @@ def test_addresses_in_an_apps_settings_count_only_where_the_operator_tests(
         assert not [url for url in asked if url.startswith(it.stores_url)]
 
     live(tmp_path, scene, allow_test_roots=False)
+
+
+def test_ssrf_through_the_mail_server_of_an_alert() -> None:
+    """The same addresses are shut to what does not speak HTTP."""
+
+    async def scene(_client: GuardedClient, port: int) -> None:
+        for host in ("127.0.0.1", "localhost", "127.1", "2130706433", "0x7f.1", "::1", "::ffff:127.0.0.1", "0.0.0.0"):  # noqa: S104
+            with pytest.raises(OSError, match=r"refused address|not known|no address"):
+                await connect_checked(host, port, allow_private=False, timeout_s=10)
+        with pytest.raises(AddressRefused, match="cloud metadata"):
+            await connect_checked("169.254.169.254", 25, allow_private=True, timeout_s=10)
+
+    trapped(scene)

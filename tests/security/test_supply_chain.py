@@ -61,3 +61,11 @@ def test_set_up_installs_from_the_locks_alone() -> None:
     assert '"ci"' in scripts  # npm's install by the lock file, hashes checked
     assert '"install"' not in (ROOT / "scripts/frontend").read_text()
     assert not re.search(r"curl[^\n]*\|\s*(ba)?sh", scripts)
+
+
+def test_continuous_integration_runs_what_is_in_the_repository_alone() -> None:
+    """No step of somebody else's, whose next version nobody here has looked at."""
+    assert not [file for file in committed() if file.startswith((".github/", ".gitlab", ".circleci/"))]
+    words = (ROOT / ".ci/run").read_text()
+    assert "make test" in words
+    assert not re.search(r"\b(curl|wget|pip|npm|uv|docker|https?)\b", words)
