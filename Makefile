@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench format docs clean
+.PHONY: help setup demo test chaos check bench format docs clean
 
 BIN := .venv/bin
 PATHS := bellwire tests bench scripts
@@ -18,6 +18,11 @@ test: setup ## Linters, types and the whole test suite
 	@scripts/system-packages test || [ -z "$$CI" ]
 	@$(MAKE) --no-print-directory check
 	@$(BIN)/pytest -n 2 --dist loadgroup
+
+chaos: setup ## Kill the hub's real processes some 200 times and see that nothing is lost (KILLS=, SEED=, DATABASE=)
+	@scripts/system-packages test
+	@$(BIN)/python -m tests.chaos.run $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(ROUND),--round $(ROUND)) $(if $(DATABASE),--database $(DATABASE)) $(if $(VERBOSE),--verbose)
 
 check: setup ## Linters, import rules and type checks
 	@$(BIN)/ruff check --output-format concise $(PATHS)

@@ -6,7 +6,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import LiteralString
@@ -51,6 +51,14 @@ class PostgresServer:
     def start(self) -> None:
         self._control("start")
 
+    def pid(self) -> int:
+        """Process id of the postmaster."""
+        return int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
+
+    def ping(self) -> None:
+        """Connect once. Raises psycopg.OperationalError."""
+        psycopg.connect(host=str(self._folder), user="postgres", dbname="postgres", connect_timeout=5).close()
+
     def drop_database(self, url: str) -> None:
         """Remove a database, its connections too."""
         self._administer("DROP DATABASE {} WITH (FORCE)", database_name(url))
@@ -66,17 +74,19 @@ def database_name(url: str) -> str:
 
 
 @contextmanager
-def running_postgres() -> Iterator[PostgresServer]:
-    """Start a server, as another user where we are root (PostgreSQL refuses root). Raises PostgresMissing."""
+def running_postgres(settings: Mapping[str, str] | None = None) -> Iterator[PostgresServer]:
+    """Start a server, as another user where we are root (PostgreSQL refuses root). Raises PostgresMissing.
+
+    `settings` go before ours, which are for tests that do not mind losing all when the server dies.
+    """
     initdb, pg_ctl = _binary("initdb"), _binary("pg_ctl")
     user = _user_for_root() if os.geteuid() == 0 else None
     folder = Path(tempfile.mkdtemp(prefix="bw-pg-", dir="/tmp"))
     if user is not None:
         os.chown(folder, user.pw_uid, user.pw_gid)
     data, log = folder / "data", folder / "log"
-    options = " ".join(
-        f"-c {name}='{value}'" for name, value in (_SETTINGS | {"unix_socket_directories": str(folder)}).items()
-    )
+    chosen = {**_SETTINGS, **(settings or {}), "unix_socket_directories": str(folder)}
+    options = " ".join(f"-c {name}='{value}'" for name, value in chosen.items())
 
     def control(verb: str, mode: str = "immediate") -> None:
         if verb == "start":
