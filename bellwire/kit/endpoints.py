@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 log = structlog.get_logger()
 
+_MAX_QUERY_FIELDS = 50
+
 
 class Problem(Exception):
     """A request that gets an error answer. Surfaces subclass it to say more in the body."""
@@ -51,6 +53,8 @@ class Call:
         self.headers = Headers(scope=scope)
         self.parameters: dict[str, str] = {}
         """Decoded path parameters. Bytes that are not UTF-8 show as lone surrogates, an encoded slash as a slash."""
+        self.query = _query(scope)
+        """Parameters after the `?`; of a repeated one the last counts. Bytes that are not UTF-8 as in `parameters`."""
         self.request_id = request_id
         self.client_ip: str | None = scope["client"][0] if scope.get("client") else None
         self._receive = receive
@@ -199,6 +203,17 @@ class Surfaces:
                 return await surface(scope, receive, send)
         await self._app(scope, receive, send)
         return None
+
+
+def _query(scope: Scope) -> dict[str, str]:
+    raw: bytes = scope.get("query_string", b"")
+    if not raw:
+        return {}
+    pairs = raw.decode("utf-8", "surrogateescape").split("&")[:_MAX_QUERY_FIELDS]
+    decoded = [pair.replace("+", " ").partition("=") for pair in pairs]
+    return {
+        unquote(name, errors="surrogateescape"): unquote(value, errors="surrogateescape") for name, _, value in decoded
+    }
 
 
 def _segments(scope: Scope) -> list[str]:

@@ -17,6 +17,7 @@ from bellwire.web.health import health_routes
 from bellwire.web.limits import InboundLimits
 from bellwire.web.metrics import metrics_route
 from bellwire.web.notifications.surface import notification_surface
+from bellwire.web.rest.surface import rest_surface
 from bellwire.web.sdk.surface import sdk_surfaces
 from bellwire.web.services import Services
 
@@ -26,7 +27,11 @@ log = structlog.get_logger()
 def build_web(services: Services) -> Starlette:
     """An ASGI application that serves at the root of a host: SDKs drop a path in front (spec: api 0, rule 1)."""
     limits = InboundLimits(services.settings)
-    surfaces = [notification_surface(services, limits), *sdk_surfaces(services, limits)]
+    surfaces = [
+        notification_surface(services, limits),
+        *sdk_surfaces(services, limits),
+        rest_surface(services, limits),
+    ]
     app = Starlette(
         routes=[
             *health_routes(services.health),

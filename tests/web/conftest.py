@@ -36,6 +36,9 @@ class Door:
     port: int
     ingest: StandIn
     clock: ManualClock
+    folder: Path
+    project_id: str = ""
+    other_project_id: str = ""
     apple_key: str = ""
     play_key: str = ""
     secret_key: str = ""
@@ -81,7 +84,7 @@ def _served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     writer = Writer(engine)
     ingest = StandIn()
     clock = ManualClock(NOW_MS)
-    door = Door(port=0, ingest=ingest, clock=clock)
+    door = Door(port=0, ingest=ingest, clock=clock, folder=folder)
     services = Services(
         settings=settings,
         clock=clock,
@@ -96,6 +99,7 @@ def _served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     with engine.begin() as connection:
         project = create_project(connection, name="One", now_ms=1)
         other = create_project(connection, name="Other", now_ms=1)
+        door.project_id, door.other_project_id = project.id, other.id
 
         def new_app(store: Store, config: dict[str, object], now_ms: int = 1) -> str:
             app = create_app(
