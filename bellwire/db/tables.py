@@ -473,8 +473,8 @@ outbox = Table(
     Column("late", Boolean, nullable=False, server_default=false()),  # a retry or a replay: fresh events go before it
     Column("replay_id", Text),  # the replay that asked for it
     UniqueConstraint("integration_id", "event_seq"),
-    Index("ix_outbox_class", "integration_id", "state", "late", "due_at_ms"),
-    Index("ix_outbox_customer", "integration_id", "customer_id", "id"),
+    Index("ix_outbox_class", "integration_id", "state", "late", "due_at_ms", "id"),
+    Index("ix_outbox_customer", "customer_id", "id"),
     Index(
         "ix_outbox_replay",
         "replay_id",

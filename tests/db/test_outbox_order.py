@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bellwire.db import outbox_claim
 from bellwire.db.engine import open_engine
 from bellwire.db.outbox import Fence, State
 from bellwire.db.outbox_claim import LaneRoom, claim_due
@@ -171,3 +172,21 @@ def test_exactly_the_rows_that_the_rule_lets_go(database: sa.Engine, rows: list[
     if later and not claims["lane"].full:
         assert claims["lane"].next_at_ms is not None
         assert claims["lane"].next_at_ms <= min(later)
+
+
+def test_claiming_does_not_depend_on_what_the_database_believes_of_the_queue(engine: sa.Engine) -> None:
+    """PostgreSQL had last looked while the queue was empty, took it for empty, and went through all of it for each row."""
+    if engine.dialect.name == "sqlite":
+        pytest.skip("SQLite's planner has no such statistics")
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO outbox (integration_id, event_seq, customer_id, state, attempt, manual, due_at_ms, created_at_ms)"
+            " SELECT 'intg1', n, n, 0, 0, FALSE, 1, 1 FROM generate_series(1, 3000) AS numbers(n)"
+        )
+        connection.exec_driver_sql("UPDATE pg_class SET relpages = 30, reltuples = 0 WHERE relname = 'outbox'")
+        claim = outbox_claim._FRESH[False]._query.compile(dialect=connection.dialect)
+        values = claim.construct_params({"lane": "intg1", "now": 2, "young_after": 0, "rows": 100})
+        plan = "\n".join(connection.exec_driver_sql(f"EXPLAIN {claim}", values).scalars())
+    assert "Sort" not in plan
+    assert "ix_outbox_class on outbox waiting" in plan
+    assert "ix_outbox_customer on outbox earlier" in plan

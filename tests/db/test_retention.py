@@ -276,4 +276,3 @@ def test_cleaning_of_hot_tables_does_not_wait_for_a_fifth_of_them(postgresql: St
             "SELECT reloptions FROM pg_class WHERE relname = 'outbox'"
         ).scalar_one()
     assert "autovacuum_vacuum_scale_factor=0.01" in options
-    assert "vacuum_truncate=off" in options
