@@ -15,7 +15,9 @@ from bellwire.db.engine import open_engine
 from bellwire.db.events import StagedEvent, append_events
 from bellwire.db.integrations import Filters, create_integration
 from bellwire.db.lane_states import LaneChange, LaneState, load_lane_states, save_lane_changes
+from bellwire.db.migrate import upgrade
 from bellwire.db.outbox import OutboxRow, enqueue_rows
+from bellwire.db.partitions import prepare
 from bellwire.db.projects import create_project
 from bellwire.db.secrets import Sealer
 from bellwire.db.tables import attempts, metadata, outbox
@@ -50,7 +52,11 @@ class Hub:
         rules: Rules | None = None,
     ) -> None:
         self.engine = open_engine(url or f"sqlite:///{folder / 'bellwire.db'}")
-        metadata.create_all(self.engine)
+        if url is None:
+            metadata.create_all(self.engine)
+        else:
+            upgrade(self.engine)
+            prepare(self.engine, now_ms())
         self.sealer = Sealer.open_or_create(folder)
         self.writer = Writer(self.engine)
         self.config = ConfigCache(self.engine, self.sealer)
@@ -202,7 +208,6 @@ class Hub:
 
     async def close(self) -> None:
         self.writer.close()
-        await self.client.close()
         self.engine.dispose()
 
 
@@ -217,11 +222,14 @@ async def open_hub(
 ) -> AsyncIterator[Hub]:
     client = GuardedClient(allow_private=True)
     settled = replace(Settings(allow_private_addresses=True), **settings)
-    hub = Hub(folder, client, settled, url=url, destinations=destinations, rules=rules)
     try:
-        yield hub
+        hub = Hub(folder, client, settled, url=url, destinations=destinations, rules=rules)
+        try:
+            yield hub
+        finally:
+            await hub.close()
     finally:
-        await hub.close()
+        await client.close()
 
 
 async def until(holds: Callable[[], object]) -> None:
