@@ -1,4 +1,4 @@
-"""Whether a signed payload is Apple's: with Apple's own verifier, never for the environments it does not check.
+"""Whether a signed payload is Apple's, and never for the environments that Apple's library does not check.
 
 Apple's library skips the signature for the environments Xcode and LocalTesting; a verifier is therefore only ever
 built for Production and Sandbox, whatever a payload says of itself (spec: stores 2.2).
@@ -59,23 +59,20 @@ def verify_notification(verifiers: Verifiers, config: Config, roots: tuple[bytes
     signed, payload = peek_notification(raw)
     verifier = verifiers.of(config, payload.environment, roots)
     try:
-        verifier.verify_and_decode_notification(signed)
+        verifier.check_notification(signed)
     except VerificationException as error:
         if error.status is VerificationStatus.INVALID_APP_IDENTIFIER:
             return  # raised only after the signature was found good
         raise refusal(error, "notification") from error
-    except (ExceptionGroup, TypeError, ValueError) as error:
-        # Signed by Apple, and shaped as the library does not know: ours to mend, so Apple must come again.
-        raise StoreUnavailable("Apple's library cannot read this genuine notification") from error
     if payload.data is None:
         return
     part = "transaction"
     try:
         if payload.data.signed_transaction_info is not None:
-            verifier.verify_and_decode_signed_transaction(payload.data.signed_transaction_info)
+            verifier.check_transaction(payload.data.signed_transaction_info)
         part = "renewal info"
         if payload.data.signed_renewal_info is not None:
-            verifier.verify_and_decode_renewal_info(payload.data.signed_renewal_info)
+            verifier.check_renewal_info(payload.data.signed_renewal_info)
     except VerificationException as error:
         raise refusal(error, part) from error
 
@@ -87,7 +84,7 @@ def verify_transaction(verifiers: Verifiers, config: Config, roots: tuple[bytes,
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise Rejected(f"not a signed transaction: {error}") from error
     try:
-        verifiers.of(config, claimed.environment, roots).verify_and_decode_signed_transaction(signed)
+        verifiers.of(config, claimed.environment, roots).check_transaction(signed)
     except VerificationException as error:
         raise refusal(error, "transaction") from error
     return claimed
@@ -98,7 +95,7 @@ def verify_renewal_info(
 ) -> None:
     """A signed renewal info from Apple's API. Raises Rejected or StoreUnavailable."""
     try:
-        verifiers.of(config, environment, roots).verify_and_decode_renewal_info(signed)
+        verifiers.of(config, environment, roots).check_renewal_info(signed)
     except VerificationException as error:
         raise refusal(error, "renewal info") from error
 

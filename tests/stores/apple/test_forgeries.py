@@ -63,7 +63,7 @@ def refused(raw: bytes, *, app: App = APP, adapter: AppleAdapter = ADAPTER) -> s
     return caught.value.reason
 
 
-def changed(change: Callable[[Payload], None], authority: Authority = STORE.authority) -> bytes:
+def changed(change: Callable[[Payload], object], authority: Authority = STORE.authority) -> bytes:
     """The genuine notification with another content, signed again."""
     payload = payload_of(GENUINE)
     change(payload)
@@ -285,20 +285,84 @@ def test_nothing_passes_that_apples_own_verifier_refuses(data: st.DataObject) ->
     ours = Verifiers().of(CONFIG, "Production", ROOTS)
     apples = SignedDataVerifier(list(ROOTS), False, Environment.PRODUCTION, BUNDLE_ID, STORE.app_apple_id)
     try:
-        found = ours.verify_and_decode_notification(changed_token)
+        ours.check_notification(changed_token)
     except VerificationException:
         return
-    assert apples.verify_and_decode_notification(changed_token) == found
+    assert apples.verify_and_decode_notification(changed_token) == ours.verify_and_decode_notification(changed_token)
 
 
-def test_genuine_notification_that_the_library_cannot_read_is_asked_for_again() -> None:
+def _replace_data(name: str, **part: object) -> Callable[[Payload], None]:
+    def change(payload: Payload) -> None:
+        data = payload.pop("data")
+        kept = {key: data[key] for key in ("bundleId", "appAppleId", "environment")}
+        payload[name] = {key: value for key, value in {**kept, **part}.items() if value is not None}
+
+    return change
+
+
+_SAYINGS: list[Callable[[Payload], object]] = [
+    lambda payload: payload["data"].update(bundleId="com.example.other"),
+    lambda payload: payload["data"].update(appAppleId=1),
+    lambda payload: payload["data"].pop("appAppleId"),
+    lambda payload: payload["data"].update(environment="Sandbox"),
+    lambda payload: payload["data"].update(environment="Xcode"),
+    lambda payload: payload["data"].update(environment="LocalTesting"),
+    lambda payload: payload["data"].update(environment="Somewhere"),
+    lambda payload: payload["data"].pop("environment"),
+    lambda payload: payload.update(data=None),
+    lambda payload: payload.pop("data"),
+    lambda payload: payload.update(summary={"bundleId": "com.example.other", "environment": "Sandbox"}),
+    _replace_data("summary"),
+    _replace_data("summary", bundleId=None),
+    _replace_data("summary", environment="Sandbox"),
+    _replace_data("externalPurchaseToken"),
+    _replace_data("externalPurchaseToken", externalPurchaseId="SANDBOX_1"),
+    _replace_data("externalPurchaseToken", externalPurchaseId="1", appAppleId=2),
+    _replace_data("appData"),
+    _replace_data("appData", bundleId="com.example.other"),
+]
+
+
+@pytest.mark.parametrize("number", range(len(_SAYINGS)))
+@pytest.mark.parametrize("environment", [Environment.PRODUCTION, Environment.SANDBOX])
+def test_what_a_payload_must_say_is_what_apples_own_verifier_wants(number: int, environment: Environment) -> None:
+    token: str = msgspec.json.decode(changed(_SAYINGS[number]))["signedPayload"]
+    ours = Verifiers().of(CONFIG, environment.value, ROOTS)
+    apples = SignedDataVerifier(list(ROOTS), False, environment, BUNDLE_ID, STORE.app_apple_id)
+    assert _status(ours.check_notification, token) == _status(apples.verify_and_decode_notification, token)
+
+
+@pytest.mark.parametrize("environment", [Environment.PRODUCTION, Environment.SANDBOX])
+@pytest.mark.parametrize("bundle_id", [BUNDLE_ID, "com.example.other"])
+def test_transactions_and_renewals_are_judged_as_by_apples_own_verifier(
+    environment: Environment, bundle_id: str
+) -> None:
+    data = payload_of(GENUINE)["data"]
+    ours = Verifiers().of(msgspec.structs.replace(CONFIG, bundle_id=bundle_id), environment.value, ROOTS)
+    apples = SignedDataVerifier(list(ROOTS), False, environment, bundle_id, STORE.app_apple_id)
+    transaction, renewal = data["signedTransactionInfo"], data["signedRenewalInfo"]
+    theirs = _status(apples.verify_and_decode_signed_transaction, transaction)
+    assert _status(ours.check_transaction, transaction) == theirs
+    assert _status(ours.check_renewal_info, renewal) == _status(apples.verify_and_decode_renewal_info, renewal)
+
+
+def _status(check: Callable[[str], object], token: str) -> VerificationStatus | None:
+    try:
+        check(token)
+    except VerificationException as error:
+        return error.status
+    return None
+
+
+def test_genuine_notification_that_the_library_cannot_read_is_taken() -> None:
     def change(payload: Payload) -> None:
         identity = {name: payload["data"][name] for name in ("bundleId", "appAppleId", "environment")}
         del payload["data"]
         payload["summary"] = {**identity, "storefrontCountryCodes": 5}
 
-    with pytest.raises(StoreUnavailable, match="genuine"):
-        check(changed(change))
+    raw = changed(change)
+    check(raw)
+    assert ADAPTER.decode(APP, raw).ignored is not None
 
 
 def test_certificate_status_that_cannot_be_asked_is_no_refusal() -> None:
