@@ -4,7 +4,7 @@ Which events an integration gets and how fast they may go is the same for all an
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import click
@@ -16,7 +16,7 @@ from bellwire.cli.fields import EventTypeName, Name, checked, given, options_of,
 from bellwire.db.integrations import Filters, create_integration, list_integrations, update_integration
 from bellwire.destinations.base import Destination
 from bellwire.destinations.registry import DESTINATIONS
-from bellwire.destinations.settings import mask
+from bellwire.destinations.settings import mask, secret_fields
 from bellwire.kit.ids import new_token
 from bellwire.model.enums import Environment
 from bellwire.model.projects import Integration, RateLimit
@@ -205,6 +205,8 @@ def _changer(destination: Destination) -> click.Command:
             if signing is not None:  # at once: `rotate` is the way with two secrets
                 values |= dict.fromkeys(_NOT_ASKED & set(destination.settings.__struct_fields__), "")
                 values[_SIGNING_SECRET] = secret or ""
+            if present.unreadable and values:
+                _want_every_secret(destination, values, present.unreadable)
             changed += ["name"] * (name is not None)
             if not changed:
                 raise click.UsageError("say with an option what is to be changed; everything else stays as it is")
@@ -250,6 +252,14 @@ def integration_values(one: Integration) -> dict[str, object]:
 
 def _signs(destination: Destination) -> bool:
     return _SIGNING_SECRET in destination.settings.__struct_fields__
+
+
+def _want_every_secret(destination: Destination, values: Mapping[str, object], unreadable: str) -> None:
+    """What does not open cannot be kept: without this the integration would go on with no secrets at all."""
+    left = secret_fields(destination.settings) - values.keys()
+    options = {"--signing or --no-signing" if one in _NOT_ASKED else f"--{one.replace('_', '-')}" for one in left}
+    if left:
+        raise click.UsageError(f"{unreadable}: say {', '.join(sorted(options))} as well")
 
 
 def _secret_lines(secret: str | None, as_json: bool) -> list[str]:
