@@ -38,9 +38,9 @@ def move_database(url: str, overwrite: bool, as_json: bool) -> None:
         raise click.ClickException("the installation is not on SQLite: unset BELLWIRE_DATABASE_URL for this command")
     if url == "-":
         url = sys.stdin.readline().strip()
-    target = open_engine(url, application="bellwire move-database")
-    if target.dialect.name != "postgresql":
+    if not url.startswith(("postgresql", "postgres")):
         raise click.UsageError("--to must begin with postgresql://")
+    target = open_engine(url, application="bellwire move-database")
     claim = claim_file(source)
     try:
         with _progress() as tell:
