@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from bellwire.db.engine import open_engine
 from bellwire.db.migrate import upgrade
 from bellwire.db.secrets import Sealer
+from tests.support.databases import chosen, database_url
 from tests.support.postgres import PostgresMissing, PostgresServer, database_name, running_postgres
 
 
@@ -59,6 +60,19 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Engine
         url = server.create_database(request.getfixturevalue("postgres_template"))
         yield from _opened(url)
         server.drop_database(url)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """For tests of whole hubs in `tmp_path`: they run once on SQLite and once on PostgreSQL."""
+    if request.param == "sqlite":
+        yield database_url(tmp_path)
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    url = server.create_database(request.getfixturevalue("postgres_template"))
+    with chosen(tmp_path, url):
+        yield url
+    server.drop_database(url)
 
 
 @pytest.fixture

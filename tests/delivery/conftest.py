@@ -6,6 +6,10 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
+from tests.db.conftest import database, postgres, postgres_template
+
+__all__ = ["database", "postgres", "postgres_template"]
+
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:

@@ -19,6 +19,8 @@ from tests.support.deliveries import Hub, open_hub, play, until
 from tests.support.ledger import LEDGER, MAX_BYTES, MAX_COUNT, Ledger, Settings
 from tests.support.rude_server import rude_server
 
+pytestmark = pytest.mark.usefixtures("database")
+
 
 class Stage(NamedTuple):
     hub: Hub

@@ -14,6 +14,8 @@ from bellwire.model.enums import EventType
 from tests.support.deliveries import Hub, open_hub, play, until
 from tests.support.rude_server import hang, in_turn, rude_server, status
 
+pytestmark = pytest.mark.usefixtures("database")
+
 
 def test_a_failed_event_goes_again_at_once_and_success_ends_it(tmp_path: Path) -> None:
     async def scene() -> None:

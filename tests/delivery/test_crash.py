@@ -12,6 +12,8 @@ from bellwire.db.tables import outbox
 from tests.support.deliveries import now_ms, open_hub, play, until
 from tests.support.rude_server import hang, rude_server, status
 
+pytestmark = pytest.mark.usefixtures("database")
+
 
 def test_a_kill_in_the_middle_sends_everything_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bellwire.delivery.pump.STOP_GRACE_S", 0.0)

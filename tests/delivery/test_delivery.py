@@ -32,6 +32,8 @@ from tests.support.rude_server import (
     ten_megabytes,
 )
 
+pytestmark = pytest.mark.usefixtures("database")
+
 
 def test_an_event_arrives_and_is_written_down(tmp_path: Path) -> None:
     async def scene() -> None:

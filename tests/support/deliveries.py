@@ -33,6 +33,7 @@ from bellwire.model.enums import Environment, EventType, Store
 from bellwire.model.events import Event, EventRecord
 from bellwire.model.projects import Integration
 from bellwire.settings import Settings
+from tests.support.databases import database_url
 
 now_ms = SystemClock().now_ms
 Row = sa.Row[*tuple[Any, ...]]
@@ -51,10 +52,10 @@ class Hub:
         destinations: Mapping[str, Destination] = DESTINATIONS,
         rules: Rules | None = None,
     ) -> None:
-        self.engine = open_engine(url or f"sqlite:///{folder / 'bellwire.db'}")
-        if url is None:
+        self.engine = open_engine(url or database_url(folder))
+        if self.engine.dialect.name == "sqlite":
             metadata.create_all(self.engine)
-        else:
+        elif url is not None:
             upgrade(self.engine)
             prepare(self.engine, now_ms())
         self.sealer = Sealer.open_or_create(folder)

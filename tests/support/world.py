@@ -40,6 +40,7 @@ from bellwire.simulator.google import FakePlay
 from bellwire.simulator.google.identity import Identity, new_key
 from bellwire.simulator.kernel import Kernel, control_routes
 from bellwire.simulator.wording import short
+from tests.support.databases import database_url
 from tests.support.served import served
 
 __all__ = ["DAY_MS", "START_MS", "World", "live", "served", "world"]
@@ -367,6 +368,8 @@ async def world(
     )
     chosen = replace(Settings(data_dir=folder, allow_private_addresses=True, allow_test_roots=True), **settings)
     if not chosen.database_url:
+        chosen = replace(chosen, database_url=database_url(folder))
+    if chosen.database_url.startswith("sqlite"):
         (folder / "bellwire.db").write_bytes(_empty_database())
     async with served(stores) as stores_url:
         apple.base_url = google.base_url = result.stores_url = stores_url

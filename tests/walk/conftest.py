@@ -1,5 +1,5 @@
 """Walks that need PostgreSQL start it as the tests of `db` do."""
 
-from tests.db.conftest import postgres, postgres_template
+from tests.db.conftest import database, postgres, postgres_template
 
-__all__ = ["postgres", "postgres_template"]
+__all__ = ["database", "postgres", "postgres_template"]

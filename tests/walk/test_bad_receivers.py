@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 import sqlalchemy as sa
 
 from bellwire.db.tables import outbox
@@ -23,6 +24,8 @@ from tests.support.rude_server import (
     ten_megabytes,
 )
 from tests.support.world import DAY_MS, World, live
+
+pytestmark = pytest.mark.usefixtures("database")
 
 BOUGHT = "INITIAL_PURCHASE NORMAL 9.99"
 SECRET = "Bearer the-receiver-wants-this"

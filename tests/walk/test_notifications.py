@@ -22,6 +22,8 @@ from bellwire.simulator.kernel import Mode
 from tests.support.rude_server import hang, rude_server
 from tests.support.world import DAY_MS, START_MS, World, live
 
+pytestmark = pytest.mark.usefixtures("database")
+
 BOUGHT = "INITIAL_PURCHASE NORMAL 9.99"
 MIB = 1_048_576
 

@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from bellwire.db.tables import notices
 from tests.support.world import DAY_MS, World, live
+
+pytestmark = pytest.mark.usefixtures("database")
 
 
 def test_a_pending_purchase_that_completes_is_named_after_its_order(tmp_path: Path) -> None:

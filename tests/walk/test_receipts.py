@@ -13,6 +13,8 @@ from bellwire.model.projects import ProjectSettings
 from bellwire.simulator.kernel import Mode
 from tests.support.world import DAY_MS, START_MS, World, iso, live
 
+pytestmark = pytest.mark.usefixtures("database")
+
 
 def anonymous(letter: str) -> str:
     return "$RCAnonymousID:" + letter * 32
