@@ -196,9 +196,10 @@ class Pump:
         for ended in turn.ended:
             try:
                 await self._writer.write(run_turns, Turn(now_ms=turn.now_ms, ended=[ended]))
-            except sa.exc.OperationalError:
-                self._ended.append(ended)
-            except Exception:
+            except Exception as error:
+                if is_away(error):
+                    self._ended.append(ended)
+                    continue
                 record = ended.record
                 log.exception("attempt.not_recorded", event_id=record.event_id, integration_id=record.integration_id)
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from bellwire.db.integrations import Filters
 from bellwire.db.outbox import State
-from bellwire.db.tables import events, outbox
+from bellwire.db.tables import outbox
 from bellwire.delivery.together import SHARED_ANSWER_BYTES
 from bellwire.model.projects import Integration
 from tests.support.deliveries import Hub, open_hub, play, until
@@ -167,10 +167,7 @@ def test_one_event_that_spoils_a_request_is_found_and_stands_alone(tmp_path: Pat
     async def act(on: Stage) -> None:
         for customer in range(20):
             on.hub.emit(on.integration, customer_id=customer)
-        payload = sa.func.replace(sa.cast(events.c.payload, sa.Text), "pro_monthly", "poison")
-        on.hub.change(
-            sa.update(events).where(events.c.customer_id == 5).values(payload=sa.cast(payload, sa.LargeBinary))
-        )
+        on.hub.change_payloads(b"pro_monthly", b"poison", customer_id=5)
         on.ledger.poison = "poison"
         async with on.hub.delivering():
             await until(lambda: len(on.hub.attempts()) == 20)
@@ -200,8 +197,7 @@ def test_bytes_are_counted(tmp_path: Path) -> None:
     async def act(on: Stage) -> None:
         for customer in range(10):
             on.hub.emit(on.integration, customer_id=customer)
-        payload = sa.func.replace(sa.cast(events.c.payload, sa.Text), "pro_monthly", "x" * (MAX_BYTES // 3))
-        on.hub.change(sa.update(events).values(payload=sa.cast(payload, sa.LargeBinary)))
+        on.hub.change_payloads(b"pro_monthly", b"x" * (MAX_BYTES // 3))
         async with on.hub.delivering():
             await until(lambda: not on.hub.waiting())
         assert {row.outcome for row in on.hub.attempts()} == {"delivered"}

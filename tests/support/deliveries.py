@@ -20,7 +20,7 @@ from bellwire.db.outbox import OutboxRow, enqueue_rows
 from bellwire.db.partitions import prepare
 from bellwire.db.projects import create_project
 from bellwire.db.secrets import Sealer
-from bellwire.db.tables import attempts, metadata, outbox
+from bellwire.db.tables import attempts, events, metadata, outbox
 from bellwire.db.writer import Writer
 from bellwire.delivery.breaker import Rules
 from bellwire.delivery.service import Delivery
@@ -177,6 +177,17 @@ class Hub:
     def change(self, statement: sa.Update | sa.Delete) -> None:
         """Meddle with a table."""
         self.writer.submit_change(lambda connection: connection.execute(statement).rowcount).result()
+
+    def change_payloads(self, old: bytes, new: bytes, *, customer_id: int | None = None) -> None:
+        """Meddle with what events (of a customer) are sent as."""
+
+        def work(connection: sa.Connection) -> None:
+            for row in connection.execute(sa.select(events.c.seq, events.c.payload, events.c.customer_id)).all():
+                if customer_id in (None, row.customer_id):
+                    changed = {"payload": row.payload.replace(old, new)}
+                    connection.execute(sa.update(events).where(events.c.seq == row.seq).values(changed))
+
+        self.writer.submit_change(work).result()
 
     def sql(self, statement: str) -> None:
         """Meddle with the schema."""
