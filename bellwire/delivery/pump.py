@@ -180,7 +180,10 @@ class Pump:
 
     def _note(self, turn: Turn, result: TurnResult, began_s: float) -> None:
         self._listeners.note(turn, result)
-        observe(turn, result, self._config.current().integrations, began_s=began_s)
+        try:
+            observe(turn, result, self._config.current().integrations, began_s=began_s)
+        except Exception:
+            log.exception("delivery.not_observed")  # it is done and written down all the same, and more is claimed
 
     def _settlement(self) -> Turn:
         """A turn with everything that ended so far."""

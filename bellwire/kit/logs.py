@@ -10,7 +10,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TextIO
+from typing import TextIO, cast
 
 import msgspec
 import structlog
@@ -25,6 +25,24 @@ class Line(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="event"):
 
     level: str
     timestamp: str
+
+
+class _Bearable:
+    """A file whose troubles stop no work: the reader of a pipe has gone, the disk is full, somebody closed it."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._file.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._file.flush()
+
+    def isatty(self) -> bool:
+        return self._file.isatty()
 
 
 class _Sink(msgspec.Struct, frozen=True):
@@ -42,7 +60,7 @@ def configure_logs(*, level: str, as_json: bool, file: TextIO | None = None, kee
     Tracebacks never show the values of variables, which may be secrets: structlog's own choice would.
     """
     global _sink
-    out = sys.stderr if file is None else file
+    out = cast(TextIO, _Bearable(sys.stderr if file is None else file))
     renderer: structlog.types.Processor = (
         structlog.processors.JSONRenderer(serializer=_to_text)
         if as_json
@@ -74,11 +92,10 @@ def timestamp() -> str:
 
 
 def write(lines: Sequence[Line]) -> None:
-    """Write lines of levels that are `wanted`, with one call to the file. A log that nobody takes stops no work."""
+    """Write lines of levels that are `wanted`, with one call to the file."""
     if _sink is not None and lines:
         show = _as_json if _sink.as_json else _as_text
-        with contextlib.suppress(OSError, ValueError):
-            _sink.logger.msg("\n".join([show(line) for line in lines]))
+        _sink.logger.msg("\n".join([show(line) for line in lines]))
 
 
 def _as_json(line: Line) -> str:

@@ -1,9 +1,11 @@
 """Wide lines: what they look like, and when they are not made."""
 
+import contextlib
 import io
 import json
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -57,5 +59,17 @@ def test_level(file: io.StringIO) -> None:
 
 def test_log_that_nobody_reads_any_more_stops_no_work(file: io.StringIO) -> None:
     configure_logs(level="info", as_json=True, file=file, keep=False)
+    logger = structlog.get_logger()
     file.close()
     logs.write([line()])
+    logger.warning("other.thing")
+
+
+@pytest.mark.usefixtures("file")
+def test_full_disk_stops_no_work() -> None:
+    with Path("/dev/full").open("w") as full:
+        configure_logs(level="info", as_json=True, file=full, keep=False)
+        logs.write([line()] * 1000)
+        structlog.get_logger().warning("other.thing")
+        with contextlib.suppress(OSError):
+            full.close()
