@@ -83,6 +83,8 @@ class _Found(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Text or bytes."""
 
 
+YOUNG_MS = 10_000
+"""A lane whose oldest fresh row is due for longer has a backlog: then younger ones get half of its room, and go first."""
 _UNHEARD_OF_MS = 250
 _NEVER_YOUNG_MS = 2**62
 _ALWAYS_YOUNG_MS = -1
@@ -146,6 +148,10 @@ def _takeable(kind: sa.ColumnElement[bool], *, together: bool) -> Packed[_Found]
 
 _FRESH = {together: _takeable(~_waiting.c.late, together=together) for together in (False, True)}
 """First attempts, oldest first."""
+
+_young_since = sa.bindparam("young_since", type_=sa.BigInteger)
+_YOUNG = _takeable(sa.and_(~_waiting.c.late, _waiting.c.due_at_ms > _young_since), together=False)
+"""The same, but none of a lane's backlog."""
 
 _LATE = {together: _takeable(_waiting.c.late, together=together) for together in (False, True)}
 """Retries and replays, longest due first."""
@@ -221,7 +227,8 @@ def claim_due(
             claims[lane] = LaneClaim(rows=[], full=True, next_at_ms=None)
         else:
             have_late = late is not None and late <= now_ms
-            claims[lane] = _choose(connection, lane, room, have_late, now_ms, fence, lease_until_ms)
+            behind = fresh is not None and fresh < now_ms - YOUNG_MS
+            claims[lane] = _choose(connection, lane, room, have_late, behind, now_ms, fence, lease_until_ms)
     taken = [(row.id, fence, lease_until_ms) for claim in claims.values() for row in claim.rows]
     _LEASE.run(connection, taken)
     return claims
@@ -238,6 +245,7 @@ def _choose(
     lane: str,
     room: LaneRoom,
     have_late: bool,
+    behind: bool,
     now_ms: int,
     fence: Fence,
     lease_until_ms: int,
@@ -250,13 +258,20 @@ def _choose(
     if together:
         when |= {"of_a_customer": room.of_a_customer}
     found: list[_Found] = []
-    wanted_late = min(room.late, room.rows)
-    if have_late and wanted_late > 0:
-        found += _LATE[together].fetch(connection, when | {"rows": wanted_late})
-    more_late = have_late and len(found) >= wanted_late
-    if len(found) < room.rows:
-        found += _FRESH[together].fetch(connection, when | {"rows": room.rows - len(found)})
+    if behind and not together:
+        young = when | {"young_since": now_ms - YOUNG_MS, "rows": (room.rows + 1) // 2}
+        found += _YOUNG.fetch(connection, young)
+    wanted_late = min(room.late, room.rows - len(found))
+    late = _LATE[together].fetch(connection, when | {"rows": wanted_late}) if have_late and wanted_late > 0 else []
+    more_late = have_late and len(late) >= wanted_late
+    found += late
     full = len(found) >= room.rows
+    if not full:
+        wanted = room.rows - len(found)
+        fresh = _FRESH[together].fetch(connection, when | {"rows": wanted})
+        full = len(fresh) >= wanted
+        known = {row.id for row in found} if behind else ()
+        found += [row for row in fresh if row.id not in known]
     return LaneClaim(
         rows=[_claimed(row, fence, lease_until_ms) for row in _in_order(found)],
         full=full or more_late,

@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from bellwire.db.outbox_claim import Claimed, LaneRoom
+from bellwire.db.outbox_claim import YOUNG_MS, Claimed, LaneRoom
 from bellwire.delivery.gate import Admission, Gate
 from bellwire.destinations.base import Batch
 from bellwire.model.projects import Integration
@@ -74,9 +74,16 @@ class Lane:
             of_a_customer=1 if self.batch is None else self.batch.max_count,
         )
 
-    def take(self, rows: list[Claimed]) -> None:
-        """Hold freshly claimed rows, in the order they shall be sent."""
-        self.ready.extend(rows)
+    def take(self, rows: list[Claimed], now_ms: int = 0) -> None:
+        """Hold freshly claimed rows, in the order they shall be sent; young ones go before a backlog."""
+        since_ms = now_ms - YOUNG_MS
+        behind = any(row.due_at_ms < since_ms for row in rows) or (self.ready and self.ready[-1].due_at_ms < since_ms)
+        if behind and self.batch is None:
+            young = [row for row in rows if row.due_at_ms >= since_ms and not row.late]
+            self.ready.extendleft(reversed(young))
+            self.ready.extend(row for row in rows if row.due_at_ms < since_ms or row.late)
+        else:
+            self.ready.extend(rows)
         self._late_held += sum(row.late for row in rows)
 
     def next(self) -> list[Claimed]:

@@ -233,7 +233,7 @@ class Pump:
                 continue
             lane.gate.claimed(lane.admitted, len(claim.rows), present_ms)
             if claim.rows:
-                lane.take(claim.rows)
+                lane.take(claim.rows, present_ms)
                 self._senders.feed(lane)
         times = [one.next_at_ms for one in claims.values()]
         times.append(self._gates.next_at_ms((one for one in claims if one in self._lanes), present_ms))

@@ -21,7 +21,7 @@ from bellwire.db.outbox import (
     requeue,
     reschedule,
 )
-from bellwire.db.outbox_claim import Claimed, LaneClaim, LaneRoom, claim_due, load_claimed
+from bellwire.db.outbox_claim import YOUNG_MS, Claimed, LaneClaim, LaneRoom, claim_due, load_claimed
 from bellwire.db.tables import events, integrations, outbox, projects
 
 ALL = LaneRoom(rows=100, late=100, order_wait_ms=60_000)
@@ -269,3 +269,29 @@ def test_what_is_asked_for_by_hand_does_not_wait_for_its_order(connection: sa.Co
     queue(connection, 1, 2, customer_id=7)
     connection.execute(sa.update(outbox).where(outbox.c.event_seq == 2).values(manual=True))
     assert numbers(claim(connection)["lane"].rows) == [1, 2]
+
+
+def test_what_is_fresh_overtakes_a_backlog_and_both_have_room(connection: sa.Connection) -> None:
+    """After an outage or a pause fresh events came when the last old one had gone."""
+    room = LaneRoom(rows=4, late=2, order_wait_ms=60_000)
+    queue(connection, *range(1, 11))
+    connection.execute(sa.update(outbox).where(outbox.c.event_seq <= 6).values(due_at_ms=NOW - YOUNG_MS - 1))
+    first = claim(connection, room=room)["lane"]
+    assert sorted(numbers(first.rows)) == [1, 2, 7, 8]
+    assert first.full
+    second = claim(connection, room=room)["lane"]
+    assert sorted(numbers(second.rows)) == [3, 4, 9, 10]
+    third = claim(connection, room=room)["lane"]
+    assert sorted(numbers(third.rows)) == [5, 6]
+
+
+def test_a_customers_fresh_event_does_not_overtake_their_old_one(connection: sa.Connection) -> None:
+    queue(connection, 1, 2, customer_id=5)
+    connection.execute(sa.update(outbox).where(outbox.c.event_seq == 1).values(due_at_ms=NOW - YOUNG_MS - 1))
+    assert numbers(claim(connection)["lane"].rows) == [1]
+
+
+def test_a_small_backlog_is_taken_once(connection: sa.Connection) -> None:
+    queue(connection, 1, 2, 3)
+    connection.execute(sa.update(outbox).where(outbox.c.event_seq == 1).values(due_at_ms=NOW - YOUNG_MS - 1))
+    assert sorted(numbers(claim(connection)["lane"].rows)) == [1, 2, 3]

@@ -4,9 +4,10 @@ import asyncio
 from collections import Counter
 
 import pytest
+from msgspec.structs import replace
 
 from bellwire.db.outbox import Fence
-from bellwire.db.outbox_claim import Claimed
+from bellwire.db.outbox_claim import YOUNG_MS, Claimed
 from bellwire.delivery.lanes import AHEAD, Lane
 from bellwire.delivery.senders import GUARANTEED, Senders
 from bellwire.model.projects import Integration
@@ -144,3 +145,18 @@ def test_cancelled_senders_let_go_of_their_rows() -> None:
         assert (one.held, wire.sent["a"]) == (0, 0)
 
     asyncio.run(main())
+
+
+def test_young_rows_go_before_a_backlog() -> None:
+    one, now_ms = lane("a", 2), YOUNG_MS + 100
+    one.take([replace(row, due_at_ms=5) for row in rows("a", 3)], now_ms)
+    young = [replace(row, id=row.id + 10, due_at_ms=now_ms) for row in rows("a", 2)]
+    one.take(young, now_ms)
+    assert [row.id for row in one.ready] == [10, 11, 0, 1, 2]
+
+
+def test_without_a_backlog_rows_keep_their_order() -> None:
+    one, now_ms = lane("a", 2), YOUNG_MS + 100
+    one.take([replace(row, due_at_ms=now_ms - 50) for row in rows("a", 2)], now_ms)
+    one.take([replace(row, id=row.id + 10, due_at_ms=now_ms) for row in rows("a", 2)], now_ms)
+    assert [row.id for row in one.ready] == [0, 1, 10, 11]
