@@ -4,15 +4,15 @@ import click
 import msgspec
 
 from bellwire.cli.console import json_option, now_ms, open_hub, reading, show, table
-from bellwire.db.workers import DEAD_AFTER_MS, list_workers
+from bellwire.db.workers import DEAD_AFTER_MS, heartbeat_ms, list_workers
 
 
 @click.command("workers")
 @json_option
 def workers(as_json: bool) -> None:
     """List the processes that run on this database, oldest first, and when each was last heard of."""
-    present_ms = now_ms()
     with open_hub() as hub, reading(hub) as connection:
+        present_ms = heartbeat_ms(connection, now_ms())
         found = list_workers(connection)
     rows = [
         (

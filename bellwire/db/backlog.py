@@ -9,7 +9,7 @@ from bellwire.db.inbox import RECEIVED
 from bellwire.db.lane_states import LaneState, load_lane_states
 from bellwire.db.outbox import State
 from bellwire.db.tables import inbox, outbox, replays
-from bellwire.db.workers import Worker, live_workers
+from bellwire.db.workers import Worker, heartbeat_ms, live_workers
 
 COUNTED_UP_TO = 250_000
 """A walk of so many index entries takes some ten milliseconds; whoever has more knows enough."""
@@ -122,7 +122,7 @@ def load_backlog(connection: sa.Connection, integration_ids: Sequence[str], *, n
         lanes=lanes,
         states=states,
         replays=progress,
-        workers=live_workers(connection, now_ms),
+        workers=live_workers(connection, heartbeat_ms(connection, now_ms)),
         inbox_open=waiting.open,
         inbox_oldest_due_ms=waiting.oldest,
     )

@@ -25,7 +25,7 @@ from alembic.script import ScriptDirectory
 from bellwire.db.dialect import insert
 from bellwire.db.postgres import check_rights, is_lock_timeout
 from bellwire.db.tables import schema_revisions, workers
-from bellwire.db.workers import live_workers
+from bellwire.db.workers import heartbeat_ms, live_workers
 
 log = structlog.get_logger()
 
@@ -206,7 +206,7 @@ def _others(connection: sa.Connection) -> dict[str, str]:
     """Processes that run on the database, with their versions. SQLite has at most one, which is not running now."""
     if connection.dialect.name == "sqlite" or not sa.inspect(connection).has_table(workers.name):
         return {}
-    live = live_workers(connection, time.time_ns() // 1_000_000)
+    live = live_workers(connection, heartbeat_ms(connection, time.time_ns() // 1_000_000))
     return {f"{one.role} {one.host}/{one.pid}": one.version for one in live}
 
 

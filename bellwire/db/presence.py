@@ -7,9 +7,10 @@ from importlib.metadata import version
 
 import sqlalchemy as sa
 import structlog
+from msgspec.structs import replace
 
 from bellwire.db.notify import Audience
-from bellwire.db.workers import HEARTBEAT_MS, Role, Worker, beat, chosen, leave, live_workers, register
+from bellwire.db.workers import HEARTBEAT_MS, Role, Worker, beat, chosen, heartbeat_ms, leave, live_workers, register
 from bellwire.db.writer import Writer
 from bellwire.kit.clock import Clock
 from bellwire.kit.ids import node_of_this_process, use_node
@@ -56,8 +57,9 @@ class Presence:
         """Register, and learn who else is there."""
 
         def work(connection: sa.Connection) -> tuple[Worker, list[Worker]]:
-            me = register(connection, self.me, alone=self._alone)
-            return me, live_workers(connection, self._wall.now_ms())
+            now_ms = heartbeat_ms(connection, self._wall.now_ms())
+            me = register(connection, replace(self.me, started_at_ms=now_ms, seen_at_ms=now_ms), alone=self._alone)
+            return me, live_workers(connection, now_ms)
 
         self.me, live = await self._writer.change(work)
         use_node(self.me.node)
@@ -68,9 +70,22 @@ class Presence:
         while True:
             await asyncio.sleep(HEARTBEAT_MS / 1000)
             try:
-                self._see(await self._writer.change(lambda connection: beat(connection, self.me, self._wall.now_ms())))
+                await self.beat()
             except sa.exc.SQLAlchemyError as error:
                 log.warning("heartbeat.failed", reason=type(error).__name__)
+
+    async def beat(self) -> None:
+        """Say it once, and learn who else is there."""
+
+        def work(connection: sa.Connection) -> list[Worker]:
+            return beat(connection, self.me, heartbeat_ms(connection, self._wall.now_ms()))
+
+        live = await self._writer.change(work)
+        me = next(one for one in live if one.id == self.me.id)
+        if me.node != self.me.node:  # taken for dead while it slept, and another has its number now
+            use_node(me.node)
+        self.me = me
+        self._see(live)
 
     async def stop(self) -> None:
         """Go off the record; a database that is away will age us out."""

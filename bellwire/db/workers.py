@@ -47,6 +47,16 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     seen_at_ms: int
 
 
+def heartbeat_ms(connection: sa.Connection, wall_ms: int) -> int:
+    """The time by which processes say that they live: the database's own, where they may be on hosts whose clocks differ.
+
+    `wall_ms` is this process's, which counts on SQLite.
+    """
+    if connection.dialect.name != "postgresql":
+        return wall_ms
+    return connection.exec_driver_sql("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint").scalar_one()
+
+
 def live_workers(connection: sa.Connection, now_ms: int, *, working: bool = False) -> list[Worker]:
     """Processes heard of lately, oldest first; with `working` only those that deliver (they share rate limits)."""
     found = [one for one in list_workers(connection) if _heard(one.seen_at_ms, now_ms)]
