@@ -102,7 +102,8 @@ class Processor:
         self._wall = wall
         self._jobs = jobs
         self._running = False
-        self._held: set[int] = set()
+        self._held: dict[int, float] = {}
+        """Entries that are worked on, and since when (monotonic)."""
         self.finder = ChainFinder(engine)
         self._lanes: Lanes[_Work] = Lanes(self._do, at_once=AT_ONCE)
         self._finisher = Finisher(finder=self.finder, writer=writer, config=config, adapters=adapters, runner=runner)
@@ -118,9 +119,9 @@ class Processor:
         try:
             while True:
                 try:
-                    if self._held and not alone and time.monotonic() >= next_hold_s:
-                        await self._writer.write(_hold, (frozenset(self._held), self._wall.now_ms() + HANDED_OVER_MS))
+                    if not alone and time.monotonic() >= next_hold_s:
                         next_hold_s = time.monotonic() + _HOLD_EVERY_S
+                        await self._hold_on()
                     if self._jobs.works:
                         await self.check_open(ahead_ms)
                     ahead_ms = 0
@@ -135,6 +136,13 @@ class Processor:
             await self._lanes.close()
             await self._finisher.close()
             self._held.clear()
+
+    async def _hold_on(self) -> None:
+        """Keep what takes long: not what has just begun, whose next try may soon be planned otherwise."""
+        since_s = time.monotonic() - _HOLD_EVERY_S
+        long = [entry_id for entry_id, began_s in self._held.items() if began_s <= since_s]
+        if long:
+            await self._writer.write(_hold, (long, self._wall.now_ms() + HANDED_OVER_MS))
 
     def offer(self, app: App, entry_id: int, notification: Notification, received_wall_ms: int) -> None:
         """A message that was just kept."""
@@ -178,7 +186,7 @@ class Processor:
     def _put(self, work: _Work) -> None:
         if not self._running or work.entry_id in self._held:
             return
-        self._held.add(work.entry_id)
+        self._held[work.entry_id] = time.monotonic()
         keys = [one.store_key for one in work.notification.snapshots] or list(work.notification.store_keys)
         self._lanes.put(work.app.id, keys[0] if keys else "", work)
 
@@ -193,7 +201,7 @@ class Processor:
             metrics.APPLIED.add(1, work.app.store, "failed")
             await self._later(work.app, work.entry_id, work.attempts, f"unexpected: {type(error).__name__}")
         finally:
-            self._held.discard(work.entry_id)
+            self._held.pop(work.entry_id, None)
 
     # ---- one notification
 
