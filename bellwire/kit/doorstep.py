@@ -14,7 +14,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from bellwire.kit.buckets import Proxies, household
 
 MAX_HEAD_BYTES = 65_536
-"""Request line and headers together."""
+"""Request line and headers together; after them as much for all that is not body, and a byte for each of the body."""
+MAX_PIPELINED = 32
+"""Requests of one connection that wait for the answer to an earlier one: each costs far more memory than its bytes."""
 
 _TOO_MUCH = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
@@ -29,7 +31,8 @@ class DoorstepProtocol(HttpToolsProtocol):
     doorkeeper: "Doorkeeper"
     _client = ""
     _deadline: TimerHandle | None = None
-    _head_bytes = 0
+    _overhead_bytes = 0
+    _body_bytes = 0
     _in_body = False
 
     # typing.override needs Python 3.12.
@@ -52,22 +55,39 @@ class DoorstepProtocol(HttpToolsProtocol):
         if self._deadline is None:
             self._expect()
         super().data_received(data)
-        if self._in_body or self._deadline is None or self.transport.is_closing():
+        if self._deadline is None or self.transport.is_closing():
             return
-        self._head_bytes += len(data)
-        if self._head_bytes > MAX_HEAD_BYTES:
+        self._overhead_bytes += len(data)
+        if self._overhead_bytes - self._body_bytes <= MAX_HEAD_BYTES + self._body_bytes:
+            return
+        if self._in_body:  # chunk extensions, tiny chunks or trailers without end
+            self.transport.abort()
+        else:
             self.transport.write(_TOO_MUCH)
             self.transport.close()
 
     # pyrefly: ignore[missing-override-decorator]
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Those behind the body are dropped: they would appear among the request's headers after these were judged."""
+        if not self._in_body:
+            super().on_header(name, value)
+
+    # pyrefly: ignore[missing-override-decorator]
     def on_headers_complete(self) -> None:
         self._in_body = True
-        self._head_bytes = 0
         super().on_headers_complete()
+        if len(self.pipeline) > MAX_PIPELINED:
+            self.transport.abort()
+
+    # pyrefly: ignore[missing-override-decorator]
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        super().on_body(body)
 
     # pyrefly: ignore[missing-override-decorator]
     def on_message_complete(self) -> None:
         self._in_body = False
+        self._overhead_bytes = self._body_bytes = 0
         self._stop_expecting()
         super().on_message_complete()
 

@@ -231,3 +231,71 @@ def test_the_process_serves_with_these_limits(tmp_path: Path) -> None:
             assert (await nobody.get("/projects/x/feed/stream", **upgrade)).status == 401
 
     live(tmp_path, scene)
+
+
+LOGIN = b"POST /login HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "again"),
+    [
+        (LOGIN + b"1\r\na\r\n0\r\n", b"X: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n" * 1000),
+        (LOGIN + b"1\r\na\r\n0\r\nX: ", b"y" * 65_536),
+        (LOGIN + b"1;", b"y" * 65_536),
+        (LOGIN, b"1;yyyyyyyy\r\na\r\n" * 4000),
+        (LOGIN, b"0" * 65_536),
+        (b"", b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n" * 2000),
+    ],
+    ids=["trailers", "one trailer", "a chunk's extension", "tiny chunks", "a chunk's size", "pipelined requests"],
+)
+def test_endless_bytes_that_are_no_body(tmp_path: Path, first: bytes, again: bytes) -> None:
+    """Trailers filled the memory with four times their bytes until the deadline, without a key."""
+
+    async def scene(it: World) -> None:
+        async with doors(it) as url:
+            host, port = url.removeprefix("http://").split(":")
+            _, writer = await asyncio.open_connection(host, int(port))
+            writer.write(first)
+            sent = 0
+            async with asyncio.timeout(20):
+                while not writer.is_closing() and sent < 64_000_000:
+                    with contextlib.suppress(ConnectionError):
+                        writer.write(again)
+                        await writer.drain()
+                        await asyncio.sleep(0)
+                        sent += len(again)
+            assert sent < 16_000_000
+            writer.transport.abort()
+
+    live(tmp_path, scene)
+
+
+def test_headers_behind_the_body_are_none(tmp_path: Path) -> None:
+    """They would be found among the others by whoever looks after the body has come."""
+
+    async def scene(it: World) -> None:
+        async with doors(it) as url:
+            head = HEAD % it.secret_key.encode()
+            body = b'{"app_user_id": "a", "fetch_token": "x"}'
+            chunked = b"connection: close\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n" % (len(body), body)
+            answer = await spoken(url, head + chunked + b"x-platform: ios\r\n\r\n")
+            assert b"X-Platform is missing" in answer
+            assert b" 400 " in answer.splitlines()[0]
+
+    live(tmp_path, scene)
+
+
+def test_strangers_who_hang_up_do_not_fill_the_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async def scene(it: World) -> None:
+        async with doors(it) as url:
+            for _ in range(5):
+                host, port = url.removeprefix("http://").split(":")
+                _, writer = await asyncio.open_connection(host, int(port))
+                writer.write(LOGIN + b"1\r\na\r\n")
+                await writer.drain()
+                writer.transport.abort()
+            async with stranger(url) as nobody:
+                assert (await nobody.get("/login")).status == 200
+
+    live(tmp_path, scene)
+    assert "Traceback" not in capsys.readouterr().out

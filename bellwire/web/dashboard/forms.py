@@ -2,7 +2,7 @@
 
 from urllib.parse import parse_qsl
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 MAX_FORM_BYTES = 16_384
 
@@ -17,10 +17,13 @@ async def read_form(request: Request) -> dict[str, str]:
     if kind not in ("application/x-www-form-urlencoded", ""):
         raise BadForm(f"{kind or 'this content type'} is not accepted here")
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_FORM_BYTES:
-            raise BadForm(f"a form is at most {MAX_FORM_BYTES} bytes")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_FORM_BYTES:
+                raise BadForm(f"a form is at most {MAX_FORM_BYTES} bytes")
+    except ClientDisconnect as error:  # nobody hears it, and the log is not for strangers to fill
+        raise BadForm("the form ended before it was complete") from error
     try:
         return dict(parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=50))
     except ValueError as error:
