@@ -6,7 +6,7 @@ from itertools import pairwise
 import msgspec
 import sqlalchemy as sa
 
-from bellwire.db.lane_states import SLOT_MS, LaneState, load_lane_states
+from bellwire.db.lane_states import SLOT_MS, LaneState, load_lane_states, load_oldest_due
 from bellwire.db.outbox import State
 from bellwire.db.tables import apps, inbox, integrations, lane_counts, outbox
 
@@ -57,13 +57,9 @@ def load_lane_figures(connection: sa.Connection, *, now_ms: int) -> list[LaneFig
     states = load_lane_states(connection)
     hour = _counts(connection, now_ms - HOUR_MS, now_ms + SLOT_MS)
     week = _counts(connection, now_ms - WEEK_MS - HOUR_MS, now_ms - HOUR_MS)
-    query = sa.select(
-        integrations.c.project_id,
-        integrations.c.id,
-        integrations.c.name,
-        integrations.c.enabled,
-        _OLDEST.label("oldest"),
-    ).where(integrations.c.deleted_at_ms.is_(None))
+    query = sa.select(integrations.c.project_id, integrations.c.id, integrations.c.name, integrations.c.enabled).where(
+        integrations.c.deleted_at_ms.is_(None)
+    )
     return [
         LaneFigures(
             project_id=row.project_id,
@@ -75,10 +71,10 @@ def load_lane_figures(connection: sa.Connection, *, now_ms: int) -> list[LaneFig
             failures=hour.get(row.id, (0, 0))[1],
             week_attempts=week.get(row.id, (0, 0))[0],
             week_failures=week.get(row.id, (0, 0))[1],
-            oldest_due_ms=row.oldest if row.oldest is not None and row.oldest <= now_ms else None,
-            waiting=0 if row.oldest is None else count_waiting(connection, row.id, at_most=COUNTED),
+            oldest_due_ms=load_oldest_due(connection, row.id, now_ms),
+            waiting=count_waiting(connection, row.id, at_most=COUNTED),
         )
-        for row in connection.execute(query)
+        for row in connection.execute(query).all()
     ]
 
 
@@ -108,13 +104,6 @@ def count_waiting(connection: sa.Connection, integration_id: str, *, at_most: in
         .subquery()
     )
     return connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one()
-
-
-_OLDEST = (
-    sa.select(sa.func.min(outbox.c.due_at_ms))
-    .where(outbox.c.integration_id == integrations.c.id, outbox.c.state == State.DUE.value)
-    .scalar_subquery()
-)
 
 
 def _counts(connection: sa.Connection, from_ms: int, to_ms: int) -> dict[str, tuple[int, int]]:

@@ -6,8 +6,7 @@ import msgspec
 import sqlalchemy as sa
 
 from bellwire.db.feed_rows import OUTBOX_PARKED
-from bellwire.db.lane_states import LaneState, load_lane_states
-from bellwire.db.outbox import State
+from bellwire.db.lane_states import LaneState, load_lane_states, load_oldest_due
 from bellwire.db.tables import attempts, outbox
 
 DAY_MS = 86_400_000
@@ -59,18 +58,10 @@ def load_integration_health(
         one: msgspec.structs.replace(
             _health(connection, one, waiting.get(one, {}), now_ms),
             lane=states.get(one, LaneState()),
-            oldest_due_ms=_oldest_due(connection, one, now_ms),
+            oldest_due_ms=load_oldest_due(connection, one, now_ms),
         )
         for one in integration_ids
     }
-
-
-def _oldest_due(connection: sa.Connection, integration_id: str, now_ms: int) -> int | None:
-    query = sa.select(sa.func.min(outbox.c.due_at_ms)).where(
-        outbox.c.integration_id == integration_id, outbox.c.state == State.DUE.value
-    )
-    oldest = connection.execute(query).scalar_one_or_none()
-    return oldest if oldest is not None and oldest <= now_ms else None
 
 
 def _waiting(connection: sa.Connection, integration_ids: Sequence[str]) -> dict[str, dict[str, int]]:

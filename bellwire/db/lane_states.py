@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from bellwire.db.dialect import insert
 from bellwire.db.notices import dismiss_notice, upsert_notice
-from bellwire.db.tables import integrations, lane_counts, lane_states
+from bellwire.db.outbox import State
+from bellwire.db.tables import integrations, lane_counts, lane_states, outbox
 
 SLOT_MS = 600_000
 """Attempts are counted by slots of ten minutes."""
@@ -171,6 +172,19 @@ def forget_failures(connection: sa.Connection, integration_id: str) -> None:
     names = ("breaker", "breaker_since_ms", "openings", "next_probe_at_ms", "blocked_until_ms")
     if load_lane_states(connection, [integration_id]):
         _upsert(connection, integration_id, {name: getattr(fresh, name) for name in names})
+
+
+def load_oldest_due(connection: sa.Connection, integration_id: str, now_ms: int) -> int | None:
+    """When the longest waiting row that is due fell due; None = nothing is due. One index seek for each class of rows."""
+    times = [
+        connection.execute(
+            sa.select(sa.func.min(outbox.c.due_at_ms)).where(
+                outbox.c.integration_id == integration_id, outbox.c.state == State.DUE.value, of_class
+            )
+        ).scalar_one_or_none()
+        for of_class in (~outbox.c.late, outbox.c.late)
+    ]
+    return min((time for time in times if time is not None and time <= now_ms), default=None)
 
 
 def forget_old_counts(connection: sa.Connection, *, before_ms: int) -> None:
