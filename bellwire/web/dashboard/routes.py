@@ -2,6 +2,7 @@
 
 from starlette.routing import BaseRoute, Mount, Route
 
+from bellwire.web.dashboard import parked_pages, replay_pages
 from bellwire.web.dashboard.app_pages import dismiss, list_apps
 from bellwire.web.dashboard.assets import Assets
 from bellwire.web.dashboard.event_pages import show_customer, show_event
@@ -19,6 +20,10 @@ PAGES = {
     "/projects/{project_id}/integrations": list_integrations,
     "/projects/{project_id}/integrations/{integration_id}": show_integration,
     "/projects/{project_id}/integrations/{integration_id}/deliveries/{event_id}": show_delivery,
+    "/projects/{project_id}/replays": replay_pages.list_all,
+    "/projects/{project_id}/replays/rows": replay_pages.list_rows,
+    "/projects/{project_id}/replays/new": replay_pages.show_new,
+    "/projects/{project_id}/parked": parked_pages.list_all,
     "/projects/{project_id}/apps": list_apps,
     "/projects/{project_id}/customers/{customer_id}": show_customer,
     "/projects/{project_id}/events/{event_id}": show_event,
@@ -28,6 +33,10 @@ ACTIONS = {
     "/projects/{project_id}/integrations/{integration_id}/pause": pause,
     "/projects/{project_id}/integrations/{integration_id}/resume": resume,
     "/projects/{project_id}/integrations/{integration_id}/deliveries/{event_id}/retry": retry,
+    "/projects/{project_id}/replays": replay_pages.start,
+    "/projects/{project_id}/replays/{replay_id}/cancel": replay_pages.cancel,
+    "/projects/{project_id}/parked/retry": parked_pages.retry,
+    "/projects/{project_id}/parked/discard": parked_pages.discard,
     "/projects/{project_id}/notices/dismiss": dismiss,
 }
 

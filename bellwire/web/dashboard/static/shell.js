@@ -67,6 +67,12 @@
     }
   }
 
+  for (const box of document.querySelectorAll("[data-tick-all]")) {
+    box.addEventListener("change", () => {
+      for (const one of box.form.querySelectorAll('tbody input[type="checkbox"]')) one.checked = box.checked;
+    });
+  }
+
   for (const form of document.querySelectorAll("form.filters")) {
     form.addEventListener("change", () => form.requestSubmit());
     form.addEventListener("submit", () => {
