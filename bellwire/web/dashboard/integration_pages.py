@@ -5,12 +5,15 @@ from starlette.responses import RedirectResponse, Response
 from bellwire.db.browse import load_public_settings
 from bellwire.db.health import IntegrationHealth, load_integration_health
 from bellwire.db.lane_states import lane_status, pause_lane, resume_lane
+from bellwire.db.stage_times import load_stage_times
 from bellwire.destinations.registry import DESTINATIONS
 from bellwire.model.projects import Integration
 from bellwire.web.dashboard.caller import Caller
 from bellwire.web.dashboard.feed_pages import feed_values
 from bellwire.web.dashboard.filters import read_filters
 from bellwire.web.dashboard.render import page
+
+_LATELY_MS = 3_600_000
 
 
 def list_integrations(caller: Caller) -> Response:
@@ -31,12 +34,16 @@ def show_integration(caller: Caller) -> Response:
     with caller.reading() as connection:
         health = load_integration_health(connection, [integration.id], now_ms=caller.now_ms)[integration.id]
         public = load_public_settings(connection, integration.project_id, integration.id)
+        times = load_stage_times(
+            connection, integration.project_id, integration.id, since_ms=caller.now_ms - _LATELY_MS
+        )
     names = {app.id: app.name for app in caller.apps()}
     declared = DESTINATIONS[integration.destination].rate_limit if integration.destination in DESTINATIONS else None
     values: dict[str, object] = {
         "here": "integrations",
         "integration": integration,
         "health": health,
+        "times": times,
         "settings": public,
         "secret_names": [name for name, value in integration.settings.items() if name not in public and value],
         "app_name": names.get(integration.app_id or ""),

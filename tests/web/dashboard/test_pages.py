@@ -223,6 +223,17 @@ def test_a_lane_says_in_words_what_is_in_its_way(hub: Hub, person: Person) -> No
     assert "NOT ANSWERING" in person.get(f"/projects/{project}/integrations").body.decode()
 
 
+def test_integration_says_how_long_its_events_take(hub: Hub, person: Person) -> None:
+    project = hub.project()
+    lane = hub.integration(project, "Lane")
+    address = f"/projects/{project}/integrations/{lane}"
+    assert "last hour" not in person.get(address).body.decode()
+    hub.attempt(hub.event(project, hub.customer(project, "ann"), "ann"), lane, duration_ms=1240)
+    page = person.get(address).body.decode()
+    assert "Sent to answered, last hour" in page
+    assert "99 of 100 within 1.24 s" in page
+
+
 def test_pause_and_resume_are_buttons(hub: Hub, person: Person) -> None:
     project = hub.project()
     lane = hub.integration(project, "Lane")
