@@ -12,6 +12,8 @@ from bellwire.kit.ids import new_public_id, new_token
 from bellwire.model.enums import CredentialStatus, Store
 from bellwire.model.projects import App
 
+_SAME_MOMENT_MS = 1_000
+
 
 def create_app(
     connection: sa.Connection,
@@ -119,12 +121,17 @@ def drop_previous_token(connection: sa.Connection, project_id: str, app_id: str)
 
 
 def note_notification(connection: sa.Connection, project_id: str, app_id: str, *, received_at_ms: int) -> None:
-    """Remember when the store last spoke to this app. A mere sign of life: it does not make anybody reload."""
-    latest = sa.case((apps.c.last_notification_at_ms > received_at_ms, apps.c.last_notification_at_ms))
+    """Remember when the store last spoke to this app, to the second. A mere sign of life: it makes nobody reload.
+
+    Nothing is written within the same second: every commit of every process would wait for the others at this row.
+    """
+    heard_before = sa.or_(
+        apps.c.last_notification_at_ms.is_(None), apps.c.last_notification_at_ms < received_at_ms - _SAME_MOMENT_MS
+    )
     connection.execute(
         sa.update(apps)
-        .where(apps.c.project_id == project_id, apps.c.id == app_id)
-        .values(last_notification_at_ms=sa.func.coalesce(latest, received_at_ms))
+        .where(apps.c.project_id == project_id, apps.c.id == app_id, heard_before)
+        .values(last_notification_at_ms=received_at_ms)
     )
 
 

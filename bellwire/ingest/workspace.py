@@ -290,7 +290,7 @@ class Workspace:
             upsert_notice(
                 connection, project_id=project_id, kind=kind, subject=subject, message=message, now_ms=self.wall_ms
             )
-        for project_id, app_id in dict.fromkeys(self._heard):
+        for project_id, app_id in sorted(set(self._heard)):
             note_notification(connection, project_id, app_id, received_at_ms=self.wall_ms)
         gone = {absorbed: self.customer(survivor).id for absorbed, survivor in self._absorbed.items()}
         absorb_customers(connection, {old: new for old, new in gone.items() if old in self._loaded_customers})
