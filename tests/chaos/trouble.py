@@ -255,9 +255,9 @@ KILLS: tuple[Trouble, ...] = (
 
 def menu(scene: Scene) -> tuple[Trouble, ...]:
     """What can be done here, the more often the better."""
-    found: list[Trouble] = [*KILLS, *KILLS, stop_and_continue, break_wires, fail_the_stores]
+    found: list[Trouble] = [*KILLS, stop_and_continue, break_wires, fail_the_stores]
     if scene.disk is not None:
-        found.append(fill_the_disk)
+        found += [*KILLS, fill_the_disk]
     if scene.preloaded and FAKETIME is not None:
         found += [jump_the_clock]
     if scene.preloaded and NAMES is not None:
