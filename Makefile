@@ -31,7 +31,8 @@ check: setup ## Linters, import rules and type checks
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/pyrefly check
 
-bench: setup ## Reference programs and Bellwire's own rates beside them
+bench: ## Reference programs, other queues, and Bellwire's own rates beside them
+	@scripts/bootstrap bench
 	@scripts/system-packages bench
 	@$(BIN)/python -m bench.run
 

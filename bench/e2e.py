@@ -12,6 +12,7 @@ import sqlalchemy as sa
 import uvloop
 
 from bellwire.db.engine import open_engine, reader
+from bench.databases import SQLITE, Database, databases
 from bench.deliver import attempts_delivered
 from bench.installation import CONCURRENCY, Stores, hub_process, installation, stores
 from bench.processes import nginx
@@ -20,18 +21,19 @@ POLL_S = 0.05
 LONGEST_S = 180
 
 
-def measure(of: Stores, count: int) -> float:
+def measure(of: Stores, count: int, database: Database = SQLITE) -> float:
     """Events a second."""
-    with nginx() as sink, installation(of, sink) as installed, hub_process(installed) as url:
+    with nginx() as sink, installation(of, sink, database) as installed, hub_process(installed) as hub:
         engine = reader(open_engine(installed.settings.resolved_database_url()))
-        address = url + installed.notification_path(installed.apple)
-        _rate(address, of.bodies("apple_purchases")[:count], engine, expected=count)
-        rate = _rate(address, of.bodies("apple_renewals")[:count], engine, expected=2 * count)
+        address = hub.url + installed.notification_path(installed.apple)
+        deliver_all(address, of.bodies("apple_purchases")[:count], engine, expected=count)
+        rate = deliver_all(address, of.bodies("apple_renewals")[:count], engine, expected=2 * count)
         engine.dispose()
     return rate
 
 
-def _rate(address: str, bodies: list[bytes], engine: sa.Engine, *, expected: int) -> float:
+def deliver_all(address: str, bodies: list[bytes], engine: sa.Engine, *, expected: int) -> float:
+    """Post notifications and wait until `expected` deliveries are recorded: events a second."""
     started = time.perf_counter()
     uvloop.run(_post(address, bodies))
     while attempts_delivered(engine) < expected:
@@ -57,5 +59,6 @@ async def _post(address: str, bodies: list[bytes]) -> None:
 
 
 if __name__ == "__main__":
-    with stores(1_000) as of:
-        print(f"e2e {measure(of, 1_000):.0f} events/s")
+    with stores(1_000, 1) as of, databases() as known:
+        for database in known:
+            print(f"e2e {database.kind} {measure(of, 1_000, database):.0f} events/s", flush=True)

@@ -200,8 +200,14 @@ def _now_ms() -> int:
 
 def main() -> None:
     """Measure and print."""
-    quick = "--quick" in sys.argv
-    rounds, events, backlog = (3, EVENTS // 2, BACKLOG // 5) if quick else (5, EVENTS, BACKLOG)
+    if "--quick" in sys.argv:
+        compare(rounds=3, events=EVENTS // 2, backlog=BACKLOG // 5)
+    else:
+        compare(rounds=5, events=EVENTS, backlog=BACKLOG)
+
+
+def compare(*, rounds: int, events: int, backlog: int) -> None:
+    """All five by turns, and the lines that say how they compare."""
     with nginx() as sink, python_server("bench.slow_sink", str(SLOW_S)) as slow_port:
         slow = f"http://127.0.0.1:{slow_port}/"
         plan: dict[str, Callable[[], float]] = {

@@ -22,9 +22,12 @@ from bellwire.kit.ids import new_token
 from bellwire.model.enums import ProductType, Store
 from bellwire.model.projects import App
 from bellwire.settings import Settings
+from bench.databases import SQLITE, Database
 from bench.processes import free_port, python_server, running
 
 CUSTOMERS = 6_000
+PLAY_PURCHASES = 30_000
+"""More than any door takes in the time of a measurement: they cost next to nothing to make."""
 CONCURRENCY = 64
 
 
@@ -53,36 +56,51 @@ class Installation(NamedTuple):
         return f"/v1/incoming-webhooks/{'apple' if app is self.apple else 'google'}/{app.token}"
 
 
+class HubProcess(NamedTuple):
+    """A hub that runs on a prepared installation."""
+
+    url: str
+    pid: int
+
+
 @contextlib.contextmanager
-def stores(customers: int = CUSTOMERS) -> Iterator[Stores]:
+def stores(customers: int = CUSTOMERS, play_purchases: int = PLAY_PURCHASES) -> Iterator[Stores]:
     """Run the fake stores. Their signatures are made once and serve for all rounds."""
-    with tempfile.TemporaryDirectory() as folder, python_server("bench.stores", folder, str(customers)):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        python_server("bench.stores", folder, str(customers), str(play_purchases)),
+    ):
         yield Stores(Path(folder))
 
 
 @contextlib.contextmanager
-def installation(of: Stores, sink_url: str) -> Iterator[Installation]:
+def installation(of: Stores, sink_url: str, database: Database = SQLITE) -> Iterator[Installation]:
     """An empty database with one project; gone after the block."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, database.new(Path(folder)) as url:
         settings = Settings(
-            data_dir=Path(folder), allow_private_addresses=True, allow_test_roots=True, log_level="error"
+            data_dir=Path(folder),
+            database_url=url,
+            allow_private_addresses=True,
+            allow_test_roots=True,
+            log_level="error",
         )
         yield _install(settings, json.loads((of.folder / "credentials.json").read_text()), sink_url)
 
 
 @contextlib.contextmanager
-def hub_process(installed: Installation, *, doors_only: bool = False) -> Iterator[str]:
-    """Run the hub as operators do, or its doors alone; gives its address."""
+def hub_process(installed: Installation, *, doors_only: bool = False) -> Iterator[HubProcess]:
+    """Run the hub as operators do, or its doors alone."""
     port = free_port()
     environment = {
         "BELLWIRE_DATA_DIR": str(installed.settings.data_dir),
+        "BELLWIRE_DATABASE_URL": installed.settings.database_url,
         "BELLWIRE_ALLOW_PRIVATE_ADDRESSES": "true",
         "BELLWIRE_ALLOW_TEST_ROOTS": "true",
         "BELLWIRE_LOG_LEVEL": "error",
     }
     module = ["-m", "bench.doors"] if doors_only else ["-m", "bellwire", "serve", "--port"]
-    with running([sys.executable, *module, str(port)], port, env={**os.environ, **environment}):
-        yield f"http://127.0.0.1:{port}"
+    with running([sys.executable, *module, str(port)], port, env={**os.environ, **environment}) as process:
+        yield HubProcess(f"http://127.0.0.1:{port}", process.pid)
 
 
 def _install(settings: Settings, credentials: dict[str, dict[str, dict[str, object]]], sink_url: str) -> Installation:

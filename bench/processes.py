@@ -34,7 +34,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for_port(port: int, process: subprocess.Popen[bytes], *, timeout_s: float = 30) -> None:
+def wait_for_port(port: int, process: subprocess.Popen[bytes], *, timeout_s: float = 300) -> None:
     """Return when something accepts on `port`. Raises RuntimeError when `process` ends or the time runs out."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:

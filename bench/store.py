@@ -10,14 +10,15 @@ import uvloop
 
 from bellwire.app import Hub, configure_logging
 from bellwire.ingest.units import Applied, ApplyFacts, UnitRunner
+from bench.databases import SQLITE, Database, databases
 from bench.installation import Installation, Stores, installation, stores
 
 AT_ONCE = 100
 
 
-def measure(of: Stores, count: int) -> float:
+def measure(of: Stores, count: int, database: Database = SQLITE) -> float:
     """Events a second."""
-    with installation(of, "http://127.0.0.1:9/") as installed:
+    with installation(of, "http://127.0.0.1:9/", database) as installed:
         return uvloop.run(_apply(of, installed, count))
 
 
@@ -25,21 +26,20 @@ async def _apply(of: Stores, installed: Installation, count: int) -> float:
     configure_logging(installed.settings)
     hub = Hub(installed.settings)
     runner = UnitRunner(hub.config, hub.clock, hub.wall)
-    purchases = _units(hub, installed, of.bodies("apple_purchases")[:count])
-    renewals = _units(hub, installed, of.bodies("apple_renewals")[:count])
-    await _run(hub, runner, purchases)
+    purchases = units(hub, installed, of.bodies("apple_purchases")[:count])
+    renewals = units(hub, installed, of.bodies("apple_renewals")[:count])
+    await run(hub, runner, purchases)
     started = time.perf_counter()
-    events = await _run(hub, runner, renewals)
+    events = await run(hub, runner, renewals)
     took_s = time.perf_counter() - started
-    await hub.client.close()
-    hub.writer.close()
-    hub.engine.dispose()
+    await hub.stop()
     if events != len(renewals):
         raise RuntimeError(f"{len(renewals)} renewals gave {events} events")
     return events / took_s
 
 
-def _units(hub: Hub, installed: Installation, bodies: list[bytes]) -> list[ApplyFacts]:
+def units(hub: Hub, installed: Installation, bodies: list[bytes]) -> list[ApplyFacts]:
+    """What the notifications say, as the doors hand it on."""
     app = hub.config.current().apps[installed.apple.id]
     adapter = hub.adapters[app.store]
     now_ms = hub.clock.now_ms()
@@ -55,7 +55,7 @@ def _units(hub: Hub, installed: Installation, bodies: list[bytes]) -> list[Apply
     ]
 
 
-async def _run(hub: Hub, runner: UnitRunner, units: list[ApplyFacts]) -> int:
+async def run(hub: Hub, runner: UnitRunner, units: list[ApplyFacts]) -> int:
     """Hand units in, `AT_ONCE` at a time, as doors do; how many events they gave."""
     waiting = iter(units)
     events = 0
@@ -72,5 +72,6 @@ async def _run(hub: Hub, runner: UnitRunner, units: list[ApplyFacts]) -> int:
 
 
 if __name__ == "__main__":
-    with stores(3_000) as of:
-        print(f"store {measure(of, 3_000):.0f} events/s")
+    with stores(3_000, 1) as of, databases() as known:
+        for database in known:
+            print(f"store {database.kind} {measure(of, 3_000, database):.0f} events/s", flush=True)

@@ -1,6 +1,6 @@
 """Fake stores for the benchmarks: they write the notifications of N customers to files, then serve their APIs.
 
-`python -m bench.stores PORT FOLDER N`. Files: apple_purchases, apple_renewals, play_purchases (one request body a line),
+`python -m bench.stores PORT FOLDER N M`, M = purchases in Google Play. Files: apple_purchases, apple_renewals, play_purchases (one request body a line),
 apple_receipts (one body a line), play_authorization, credentials.json. The port is listened on when all are written.
 """
 
@@ -25,7 +25,8 @@ MONTH_AND_A_DAY_MS = 32 * 86_400_000
 
 def main() -> None:
     """See the module."""
-    port, folder, customers = int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    port, folder = int(sys.argv[1]), Path(sys.argv[2])
+    customers, play_purchases = int(sys.argv[3]), int(sys.argv[4])
     clock = ManualClock(time.time_ns() // 1_000_000 - MONTH_AND_A_DAY_MS)
     kernel = Kernel(clock)
     apple = FakeAppStore(kernel, bundle_id="com.example.bench")
@@ -41,7 +42,7 @@ def main() -> None:
     write_bodies(folder / "apple_renewals", kernel)
     receipts = (receipt(number, apple.signed_transaction(key)) for number, key in enumerate(keys))
     (folder / "apple_receipts").write_text("\n".join(receipts))
-    for _ in range(customers):
+    for _ in range(play_purchases):
         play.purchase("pro:monthly")
     last = write_bodies(folder / "play_purchases", kernel)
     (folder / "play_authorization").write_text(last.headers_fn()["Authorization"])
