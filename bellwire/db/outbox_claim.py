@@ -79,8 +79,7 @@ class _Found(msgspec.Struct, frozen=True, array_like=True, gc=False):
     event_type: str
     app_user_id: str | None
     environment: str | None
-    payload: object
-    """Text or bytes."""
+    payload: str
 
 
 YOUNG_MS = 10_000
@@ -310,17 +309,9 @@ def _claimed(row: _Found, fence: Fence, lease_until_ms: int) -> Claimed:
         event_type=row.event_type,
         app_user_id=row.app_user_id,
         environment=row.environment,
-        payload=_as_bytes(row.payload),
+        payload=row.payload.encode(),
         replay_id=row.replay_id,
     )
-
-
-def _as_bytes(payload: object) -> bytes:
-    if isinstance(payload, str):
-        return payload.encode()
-    if isinstance(payload, bytes):
-        return payload
-    raise TypeError(f"a payload of type {type(payload)}")
 
 
 def _next_at_ms(connection: sa.Connection, when: Mapping[str, object], wait_ms: int | None) -> int | None:

@@ -17,13 +17,18 @@ R = TypeVar("R", bound=msgspec.Struct)
 class Packed(Generic[R]):
     """A query, and the struct (`array_like`) that holds one of its rows, column by column.
 
-    On SQLite booleans are 0 and 1, and a BLOB, which must hold UTF-8, is text. Rows come in any order.
+    On SQLite booleans are 0 and 1. Bytes, which must be UTF-8, come as text: SQLite's JSON has no others, and PostgreSQL
+    would spell them in twice as many hexadecimal digits. Rows come in any order.
     """
 
     def __init__(self, query: sa.Select[*tuple[Any, ...]], row: type[R]) -> None:
         rows = query.subquery("unpacked")
         columns = [sa.cast(column, sa.Text) if isinstance(column.type, sa.LargeBinary) else column for column in rows.c]
-        self._query = query
+        texts = [
+            sa.func.convert_from(column, "UTF8") if isinstance(column.type, sa.LargeBinary) else column
+            for column in rows.c
+        ]
+        self._query = sa.select(*texts)
         self._packed = sa.select(sa.func.json_group_array(sa.func.json_array(*columns), type_=sa.Text()))
         self._decode = msgspec.json.Decoder(list[row]).decode
         self._row = row

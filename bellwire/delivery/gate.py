@@ -29,6 +29,9 @@ class Admission(msgspec.Struct, frozen=True):
     probe: bool = False
 
 
+_AS_GOOD_AS_NOW_MS = 100
+"""How exactly the last success is known: under load each attempt would change it."""
+
 _CLOSED = Admission(0, 0)
 
 
@@ -216,7 +219,8 @@ class Gate:
     def _succeeded(self, now_ms: int) -> None:
         if self._state.failing_since_ms is not None:
             self._set(urgent=True, failing_since_ms=None, failures=0)
-        self._set(last_success_at_ms=now_ms)
+        if not 0 <= now_ms - (self._state.last_success_at_ms or 0) < _AS_GOOD_AS_NOW_MS:
+            self._set(last_success_at_ms=now_ms)
 
     def _failed(self, reason: str, now_ms: int) -> None:
         first = self._state.failing_since_ms is None

@@ -15,7 +15,7 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
     customer_id: int
     app_user_id: str | None
     dispatched: int
-    payload: object
+    payload: str
 
 
 ROWS = Packed(
@@ -44,8 +44,7 @@ def test_rows_are_as_they_were_written(connection: sa.Connection) -> None:
             )
         )  # fmt: skip
     found = sorted(ROWS.fetch(connection, {"customer": 2**62}), key=lambda row: row.seq)
-    texts = [row.payload if isinstance(row.payload, bytes) else str(row.payload).encode() for row in found]
-    assert texts == [text.encode() for text in ODD]
+    assert [row.payload for row in found] == ODD
     assert [(row.seq, row.customer_id, row.app_user_id, bool(row.dispatched)) for row in found] == [
         (seq, 2**62, text or None, True) for seq, text in enumerate(ODD, 1)
     ]
