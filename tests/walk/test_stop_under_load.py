@@ -128,13 +128,14 @@ def test_stop_in_the_middle_of_deliveries(tmp_path: Path) -> None:
     """Nothing stays on lease, nothing is lost; sent again is only what was cut off on the wire, here what hung."""
 
     async def run() -> None:
-        async with scene(tmp_path) as (receiver, hub):
+        async with scene(tmp_path, BELLWIRE_DRAIN_S="600") as (receiver, hub):
             await hub.start()
             await until(receiver, EVENTS // 10)
             hub.send(signal.SIGTERM)
             while (said := await ready(hub)) is not None and said[0] == 200:
                 await asyncio.sleep(0.005)
             assert said == (503, ["stopping"])
+            hub.send(signal.SIGINT)  # enough of the drain
             assert await hub.ended() == 0
             delivered = receiver.answered.total()
             assert delivered < EVENTS, "it stopped only after everything was done: this proves nothing"
@@ -145,7 +146,8 @@ def test_stop_in_the_middle_of_deliveries(tmp_path: Path) -> None:
             await hub.start()
             while waiting(tmp_path):
                 await asyncio.sleep(0.02)
-            assert await hub.stop() == 0
+            hub.send(signal.SIGINT)
+            assert await hub.ended() == 0
             assert len(receiver.answered) == EVENTS
             assert set(receiver.received.values()) == {1}
             assert len(receiver.hanging) == HANGING
