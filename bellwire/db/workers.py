@@ -6,10 +6,13 @@ from enum import StrEnum
 
 import msgspec
 import sqlalchemy as sa
+import structlog
 
 from bellwire.db.outbox import release_leases_of
 from bellwire.db.tables import workers
 from bellwire.kit.ids import NODES
+
+log = structlog.get_logger()
 
 HEARTBEAT_MS = 5_000
 DEAD_AFTER_MS = 20_000
@@ -86,7 +89,8 @@ def beat(connection: sa.Connection, worker: Worker, now_ms: int) -> list[Worker]
     Dead rows are locked and skipped where another process is burying them already.
     """
     seen = sa.update(workers).where(workers.c.id == worker.id).values(seen_at_ms=now_ms)
-    if not connection.execute(seen).rowcount:  # taken for dead while it slept
+    if not connection.execute(seen).rowcount:
+        log.warning("worker.taken_for_dead", id=worker.id, why="it was silent; what it held may be sent twice")
         register(connection, msgspec.structs.replace(worker, seen_at_ms=now_ms), alone=False)
     silent = [one.id for one in list_workers(connection) if not _heard(one.seen_at_ms, now_ms)]
     if silent:

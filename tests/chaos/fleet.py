@@ -45,6 +45,8 @@ class Member:
     listening: asyncio.Event = field(default_factory=asyncio.Event)
     reading: asyncio.Task[None] | None = None
     ends_expected: bool = True
+    taken_for_dead: list[float] = field(default_factory=list)
+    """When it found out that others had taken over what it held while it was only slow."""
 
     @property
     def running(self) -> bool:
@@ -72,6 +74,8 @@ class Member:
             self.log.append(line)
             if "hub.started" in line:
                 self.listening.set()
+            if "worker.taken_for_dead" in line:
+                self.taken_for_dead.append(time.monotonic())
 
     async def until_listening(self) -> None:
         """Wait for it. Raises RuntimeError with its log when it ends instead, or takes too long."""

@@ -19,7 +19,7 @@ from bellwire.db.secrets import KEY_FILE
 from bellwire.db.tables import inbox, outbox
 from bellwire.kit.clock import SharedClock
 from tests.chaos.disk import Disk, own_disk
-from tests.chaos.fleet import Fleet, Member, preloaded
+from tests.chaos.fleet import Cut, Fleet, Member, preloaded
 from tests.chaos.postgres import ChaosPostgres, chaos_postgres
 from tests.chaos.receiver import Receiver, running_receiver
 from tests.chaos.trouble import JUMP_S, KILLS, Scene, Trouble, menu
@@ -30,6 +30,8 @@ from tests.support.served import served
 
 QUIET_WITHIN_S = 150.0
 HURRY_AFTER_S = 2.0
+TAKEN_FOR_DEAD_S = 60.0
+"""So long before a process says that it was taken for dead may others have done so."""
 ROLES = {"sqlite": ("all",), "postgres": ("web", "worker", "worker")}
 
 
@@ -128,7 +130,13 @@ async def _play(plan: Plan, folder: Path, chance: random.Random, stack: contextl
     await living
     codes = await fleet.stop()
     hub, unharmed = await asyncio.to_thread(read, engine), await asyncio.to_thread(read, twin_engine)
-    result.verdict = judge(hub, unharmed, world.told, receiver.heard, fleet.cuts, jumped=scene.jumped)
+    mistaken = [
+        Cut(name="a slow process was taken for dead", began=at - TAKEN_FOR_DEAD_S, ended=at + 5.0, fences=True)
+        for member in fleet.members
+        for at in member.taken_for_dead
+    ]
+    cuts = [*fleet.cuts, *mistaken]
+    result.verdict = judge(hub, unharmed, world.told, receiver.heard, cuts, jumped=scene.jumped)
     result.faults += result.verdict.faults
     if any(codes):
         result.faults.append(f"an orderly stop ended with {codes}: {fleet.members[0].log[-3:]}")
