@@ -85,6 +85,9 @@ class _Found(msgspec.Struct, frozen=True, array_like=True, gc=False):
 YOUNG_MS = 10_000
 """A lane whose oldest fresh row is due for longer has a backlog: then younger ones get half of its room, and go first."""
 _UNHEARD_OF_MS = 250
+_LOOK_AGAIN_MS = 1_000
+"""With more late rows due than there is room for, when the next row becomes free is not looked for: it would walk them
+all, in every turn."""
 _NEVER_YOUNG_MS = 2**62
 _ALWAYS_YOUNG_MS = -1
 
@@ -274,7 +277,7 @@ def _choose(
     return LaneClaim(
         rows=[_claimed(row, fence, lease_until_ms) for row in _in_order(found)],
         full=full or more_late,
-        next_at_ms=None if full else _next_at_ms(connection, when, wait_ms),
+        next_at_ms=None if full else now_ms + _LOOK_AGAIN_MS if more_late else _next_at_ms(connection, when, wait_ms),
     )
 
 
