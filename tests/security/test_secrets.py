@@ -18,12 +18,14 @@ from starlette.routing import Route
 
 from bellwire.app import Hub
 from bellwire.cli import main
+from bellwire.db.alerts import create_channel
 from bellwire.db.apps import list_apps
 from bellwire.db.engine import open_engine
 from bellwire.db.integrations import list_integrations
 from bellwire.db.keys import show_public_key
 from bellwire.db.sealing_keys import KEY_FILE
 from bellwire.db.tables import api_keys, apps, integrations
+from bellwire.delivery.alerts.channels import SlackSettings
 from bellwire.destinations.base import OutboundRequest
 from bellwire.destinations.webhook.destination import Settings as WebhookSettings
 from bellwire.kit.logs import configure_logs
@@ -33,6 +35,7 @@ from tests.security.person import PASSWORD, person
 from tests.support.world import World, live
 
 AUTHORIZATION = "Bearer planted-authorization-0123456789"
+SLACK = "https://hooks.slack.example/services/planted0123456789"
 SIGNING = "whsec_" + "cGxhbnRlZHBsYW50ZWRwbGFudGVkcGxhbnRlZA=="
 
 
@@ -65,6 +68,7 @@ def planted(it: World, cookie: str, csrf: str) -> dict[str, str]:
         "signing secret": SIGNING,
         "signing secret without its prefix": SIGNING.removeprefix("whsec_"),
         "password": PASSWORD,
+        "address of a Slack channel": SLACK,
         "session token": cookie.partition("=")[2],
         "sealing key": (it.hub.settings.data_dir / KEY_FILE).read_text().strip(),
     } | ({"csrf token": csrf} if csrf else {})
@@ -95,7 +99,18 @@ def test_secrets_after_a_full_walk(tmp_path: Path, logged: io.StringIO) -> None:
         await it.push(
             message.url, message.body, {"Authorization": f"Bearer {token}", "Proxy-Authorization": AUTHORIZATION}
         )
+        await it.change(
+            lambda connection: create_channel(
+                connection,
+                it.hub.sealer,
+                project_id=it.project_id,
+                kind="slack",
+                settings=SlackSettings(url=SLACK),
+                now_ms=0,
+            )
+        )
         async with person(it) as ada:
+            metrics = await ada.get("/metrics")
             pages = [
                 await ada.get(f"/projects/{it.project_id}/{path}")
                 for path in ("feed", "apps", "integrations", f"integrations/{hook.id}")
@@ -104,6 +119,7 @@ def test_secrets_after_a_full_walk(tmp_path: Path, logged: io.StringIO) -> None:
                 await ada.get(f"/projects/{it.project_id}/integrations/{hook.id}/deliveries/{row['event_id']}")
                 for row in it.attempts(hook)
             ]
+            pages.append(metrics)
             cookie, csrf = ada.cookie, ada.csrf
         assert {page.status for page in pages} == {200}
         assert len(it.attempts(hook)) >= 3
