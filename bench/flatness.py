@@ -3,7 +3,7 @@
 `python -m bench.flatness [sqlite|postgresql]... [--to N]`. For each size the database is filled up by itself (customers,
 purchases, periods, events, attempts and inbox entries, all old), then some events are stored and delivered as always. What counts
 is the processor's time: the hub's own, and on PostgreSQL also that of the server's processes. Writes flatness.csv and
-flatness.svg here. The largest size takes some 15 GB of disk for each database.
+flatness.svg here. The largest size takes some 25 GB of disk for each database.
 """
 
 import asyncio
