@@ -90,13 +90,15 @@ def test_killed_workers_lose_nothing_of_a_replay(tmp_path: Path, database: str) 
             asked = Asked(tmp_path, database, server)
             environment = {"BELLWIRE_DATABASE_URL": database, "BELLWIRE_ALLOW_PRIVATE_ADDRESSES": "true"}
             hubs = [HubProcess(tmp_path, port=free_port(), environment=environment) for _ in range(processes)]
-            await asyncio.gather(*(hub.start() for hub in hubs))
-            for kill in range(kills):
-                await server.until("/in", (kill + 1) * EVENTS // (kills + 2))
-                await hubs[kill % processes].kill()
-                await hubs[kill % processes].start()
-            await until(lambda: asked.status() is ReplayStatus.DONE)
-            await asyncio.gather(*(hub.stop() for hub in hubs))
+            try:
+                await asyncio.gather(*(hub.start() for hub in hubs))
+                for kill in range(kills):
+                    await server.until("/in", (kill + 1) * EVENTS // (kills + 2))
+                    await hubs[kill % processes].kill()
+                    await hubs[kill % processes].start()
+                await until(lambda: asked.status() is ReplayStatus.DONE)
+            finally:
+                await asyncio.gather(*(hub.kill() for hub in hubs))
             seen = asked.seen
             assert (seen.enqueued, seen.delivered, seen.failed, seen.passed_over) == (EVENTS, EVENTS, 0, 0)
             times = Counter(json.loads(request.body)["event"]["id"] for request in server.to("/in"))
