@@ -166,7 +166,7 @@ async def _serve(settings: Settings, role: Role, bound: "_Bound") -> int:
             signals = _Signals()
             with signals.heeded():
                 async with _operations(hub, aside), hub.running():
-                    _spare_the_collector()
+                    spare_the_collector()
                     doors = _Doors(server_config(web, settings), hub)
                     watch = asyncio.create_task(_lead_out(hub, doors, signals, bound))
                     await doors.serve(sockets)
@@ -245,7 +245,7 @@ class _Bound:
             self._timer.cancel()
 
 
-def _spare_the_collector() -> None:
+def spare_the_collector() -> None:
     """What is alive after the start stays: the collector need not walk through it again and again under load."""
     gc.collect()
     gc.freeze()

@@ -8,6 +8,7 @@ import uvloop
 
 from bellwire.app import Hub, configure_logging
 from bellwire.db import tables
+from bellwire.serve import spare_the_collector
 from bench.backlog import fill_backlog
 from bench.databases import SQLITE, Database, databases
 from bench.installation import Installation, Stores, installation, stores
@@ -28,6 +29,7 @@ def measure(of: Stores, count: int, database: Database = SQLITE) -> float:
 async def _drain(installed: Installation, count: int) -> float:
     configure_logging(installed.settings)
     hub = Hub(installed.settings)
+    spare_the_collector()
     started = time.perf_counter()
     async with hub.running(timers=False):
         while await asyncio.to_thread(waiting, hub.read_engine):

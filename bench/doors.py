@@ -9,6 +9,7 @@ import uvicorn
 import uvloop
 
 from bellwire.app import Hub, configure_logging
+from bellwire.serve import spare_the_collector
 from bellwire.settings import load_settings
 
 
@@ -17,6 +18,7 @@ async def serve(port: int) -> None:
     settings = load_settings()
     configure_logging(settings)
     hub = Hub(settings)
+    spare_the_collector()
     config = uvicorn.Config(hub.web, port=port, http="httptools", log_level="error", access_log=False)
     await uvicorn.Server(config).serve()
 

@@ -10,6 +10,7 @@ import uvloop
 
 from bellwire.app import Hub, configure_logging
 from bellwire.ingest.units import Applied, ApplyFacts, UnitRunner
+from bellwire.serve import spare_the_collector
 from bench.databases import SQLITE, Database, databases
 from bench.installation import Installation, Stores, installation, stores
 
@@ -25,6 +26,7 @@ def measure(of: Stores, count: int, database: Database = SQLITE) -> float:
 async def _apply(of: Stores, installed: Installation, count: int) -> float:
     configure_logging(installed.settings)
     hub = Hub(installed.settings)
+    spare_the_collector()
     runner = UnitRunner(hub.config, hub.clock, hub.wall)
     purchases = units(hub, installed, of.bodies("apple_purchases")[:count])
     renewals = units(hub, installed, of.bodies("apple_renewals")[:count])

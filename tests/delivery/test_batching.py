@@ -206,7 +206,7 @@ def test_bytes_are_counted(tmp_path: Path) -> None:
     scene(tmp_path, act)
 
 
-def test_what_is_on_the_wire_at_a_kill_comes_again(tmp_path: Path) -> None:
+def test_all_of_a_refused_request_is_due_again_and_held_by_nobody(tmp_path: Path) -> None:
     async def act(on: Stage) -> None:
         on.hub.emit(on.integration, customer_id=1, count=8)
         on.ledger.judge = lambda _: "again"
