@@ -155,3 +155,14 @@ def _check_idle(connection: Any, record: Any, _proxy: object) -> None:  # pyrefl
         connection.rollback()
     except Exception as error:
         raise sa.exc.InvalidatePoolError from error  # this and all of the same age are made anew
+
+
+def prefer_indexes(connection: sa.Connection) -> None:
+    """Have this connection walk a table only where no index serves.
+
+    Queues are empty most of the time. When the server has looked at one that was, it takes it for empty afterwards and
+    would go through all of a backlog at every commit. What the committer asks for is always a few rows by their keys.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET enable_seqscan = off")
+        connection.commit()

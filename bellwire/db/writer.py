@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 import structlog
 
-from bellwire.db.postgres import is_conflict
+from bellwire.db.postgres import is_conflict, prefer_indexes
 from bellwire.observe import metrics
 
 log = structlog.get_logger()
@@ -216,7 +216,13 @@ class Writer:
     def _connected(self) -> sa.Connection:
         """The committer's own connection, kept from commit to commit; a new one after the old was lost."""
         if self._connection is None:
-            self._connection = self._engine.connect()
+            connection = self._engine.connect()
+            try:
+                prefer_indexes(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
         return self._connection
 
     def _drop_connection(self) -> None:
