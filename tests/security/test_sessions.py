@@ -65,7 +65,7 @@ def test_csrf_on_every_post(tmp_path: Path) -> None:
         await it.settle()
         event_id = it.events()[0]["id"]
         hook = it.hub.config.current().integrations_of(it.project_id)[0]
-        known = {"project_id": it.project_id, "integration_id": hook.id, "event_id": event_id}
+        known = {"project_id": it.project_id, "integration_id": hook.id, "event_id": event_id, "replay_id": "rply0"}
         paths = ["/logout", *(pattern.format(**known) for pattern in ACTIONS)]
         posts = {one.path for one in it.hub.web.routes if isinstance(one, Route) and "POST" in (one.methods or ())}
         assert posts == {"/login", "/logout", *ACTIONS}

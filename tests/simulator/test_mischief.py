@@ -45,7 +45,7 @@ def sink_of(*names: str) -> Sink:
     ("order", "outcome", "code", "error"),
     [
         ({"mode": "fail", "status": 204}, "misconfigured", 204, None),
-        ({"mode": "fail", "status": 503, "retry_after": 900}, "retry", 503, None),
+        ({"mode": "fail", "status": 503, "retry_after": 1}, "retry", 503, None),
         ({"mode": "redirect"}, "misconfigured", 302, None),
         ({"mode": "hang"}, "retry", None, "timeout"),
         ({"mode": "bomb"}, "delivered", 200, None),
