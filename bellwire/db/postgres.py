@@ -161,8 +161,10 @@ def prefer_indexes(connection: sa.Connection) -> None:
     """Have this connection walk a table only where no index serves.
 
     Queues are empty most of the time. When the server has looked at one that was, it takes it for empty afterwards and
-    would go through all of a backlog at every commit. What the committer asks for is always a few rows by their keys.
+    would go through all of a backlog at every commit. What the committer asks for is always a few rows by their keys;
+    where a small table is walked all the same, the cost it is then given must not have the statement compiled.
     """
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SET enable_seqscan = off")
+        connection.exec_driver_sql("SET jit = off")
         connection.commit()
