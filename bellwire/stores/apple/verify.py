@@ -4,6 +4,8 @@ Apple's library skips the signature for the environments Xcode and LocalTesting;
 built for Production and Sandbox, whatever a payload says of itself (spec: stores 2.2).
 """
 
+import functools
+
 import msgspec
 from appstoreserverlibrary.models.Environment import Environment as AppleEnvironment
 from appstoreserverlibrary.signed_data_verifier import VerificationException, VerificationStatus
@@ -41,8 +43,12 @@ class Verifiers:
         return verifier
 
 
+@functools.lru_cache(maxsize=8)
 def peek_notification(raw: bytes) -> tuple[str, NotificationPayload]:
-    """The signed payload and what it says, unverified. Raises Rejected when it is not a V2 notification at all."""
+    """The signed payload and what it says, unverified. Raises Rejected when it is not a V2 notification at all.
+
+    Remembers the last few: what is verified is decoded next.
+    """
     try:
         signed = msgspec.json.decode(raw, type=Envelope).signed_payload
         return signed, msgspec.json.decode(payload_bytes(signed), type=NotificationPayload)
