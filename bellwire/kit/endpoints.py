@@ -5,9 +5,10 @@ that an encoded slash stays inside its segment; each segment is decoded exactly 
 looks like, and which headers every answer carries, is handed in.
 """
 
+import secrets
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import count
 from typing import TypeVar
 from urllib.parse import unquote
 
@@ -129,7 +130,7 @@ class Surface:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
-        call = Call(scope, receive, request_id=uuid.uuid4().hex, max_body_bytes=self._max_body_bytes)
+        call = Call(scope, receive, request_id=_new_request_id(), max_body_bytes=self._max_body_bytes)
         try:
             reply = await self._answer(call, scope)
         except Disconnected:
@@ -175,16 +176,27 @@ class Surface:
 
     async def _send(self, call: Call, reply: Reply, send: Send) -> None:
         body = b"" if reply.body is None else msgspec.json.encode(reply.body)
-        headers = {"X-Request-ID": call.request_id, **self._stamp(), **reply.headers}
+        headers = {**self._stamp(), **reply.headers}
         if self._cors is not None:
             headers |= self._cors.answer()
-        if reply.body is not None:
-            headers["Content-Type"] = "application/json"
-        if reply.status not in (204, 304):
-            headers["Content-Length"] = str(len(body))
         raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        raw.append((b"x-request-id", call.request_id.encode()))
+        if reply.body is not None:
+            raw.append(_JSON)
+        if reply.status not in (204, 304):
+            raw.append((b"content-length", b"%d" % len(body)))
         await send({"type": "http.response.start", "status": reply.status, "headers": raw})
         await send({"type": "http.response.body", "body": body})
+
+
+_JSON = (b"content-type", b"application/json")
+_PROCESS = secrets.token_hex(8)
+_requests = count(1)
+
+
+def _new_request_id() -> str:
+    """32 hex digits: those of this process, drawn at random, and a count."""
+    return f"{_PROCESS}{next(_requests):016x}"
 
 
 class Surfaces:

@@ -9,6 +9,7 @@ from bellwire.web.limits import InboundLimits
 from bellwire.web.services import Services
 
 PREFIX = "/v1/incoming-webhooks"
+_SLUGS = frozenset(declaration.slug for declaration in DECLARATIONS.values())
 
 
 def notification_surface(services: Services, limits: InboundLimits) -> Surface:
@@ -38,8 +39,8 @@ def notification_surface(services: Services, limits: InboundLimits) -> Surface:
 
 def _app(services: Services, slug: str, token: str) -> App:
     """The app behind a path. Raises Problem 404: then the URL is wrong, and nothing is kept; 503 for a broken seal."""
-    slugs = sorted({declaration.slug for declaration in DECLARATIONS.values()})
-    if slug not in slugs:
+    if slug not in _SLUGS:
+        slugs = sorted(_SLUGS)
         raise Problem(404, f"There is no store {slug!r}; the path is {PREFIX}/STORE/TOKEN, STORE one of {slugs}.")
     app = services.config.current().apps_by_token.get(token)
     if app is None:
