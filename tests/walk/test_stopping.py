@@ -20,7 +20,7 @@ def test_a_hub_whose_loop_has_died_ends_with_an_error(tmp_path: Path, monkeypatc
         raise RuntimeError("out of luck")
 
     monkeypatch.setattr(Timers, "run", die)
-    monkeypatch.setattr(serving, "_spare_the_collector", lambda: None)
+    monkeypatch.setattr(serving, "spare_the_collector", lambda: None)
     assert serve(Settings(data_dir=tmp_path, port=0)) == 1
 
 
