@@ -26,7 +26,7 @@ from bench.databases import SQLITE, Database
 from bench.processes import free_port, python_server, running
 
 CUSTOMERS = 6_000
-PLAY_PURCHASES = 30_000
+PLAY_PURCHASES = 60_000
 """More than any door takes in the time of a measurement: they cost next to nothing to make."""
 CONCURRENCY = 64
 
