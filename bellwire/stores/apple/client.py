@@ -123,6 +123,7 @@ class AppleClient:
         self._secrets = secrets
         self._base_urls = base_urls
         self._token: tuple[str, float] | None = None
+        """The last one, and when it was made."""
 
     async def statuses(self, environment: str, transaction_id: str) -> list[Status]:
         """Every subscription of the customer that any of its transactions names, with its state."""
@@ -222,12 +223,17 @@ class AppleClient:
         )
         if answer.status is not None and 200 <= answer.status < 300 and not answer.truncated:
             return answer.body
+        if answer.status == 401:
+            self._token = None
         raise failure(answer, now_ms=time.time_ns() // 1_000_000)
 
     def _bearer(self) -> str:
-        """A token for five minutes, made anew after four. Real time: Apple compares it with its own clock."""
+        """A token for five minutes, made anew after four. Real time: Apple compares it with its own clock.
+
+        One from the future is made anew, too: the machine's clock was ahead when it was made, and has been set back.
+        """
         now = time.time()
-        if self._token is not None and self._token[1] > now:
+        if self._token is not None and 0 <= now - self._token[1] < TOKEN_LIFE_S - 60:
             return self._token[0]
         config = self._config
         if not (self._secrets.iap_key_p8 and config.iap_key_id and config.issuer_id):
@@ -244,7 +250,7 @@ class AppleClient:
         except (ValueError, TypeError, UnsupportedAlgorithm, jwt.PyJWTError):
             # `from None`: the library's message may quote the key.
             raise CredentialError("the In-App Purchase key is not the content of a .p8 file from Apple") from None
-        self._token = (token, now + TOKEN_LIFE_S - 60)
+        self._token = (token, now)
         return token
 
 

@@ -170,6 +170,26 @@ def test_token_is_kept_for_minutes_not_made_for_each_call() -> None:
     live(check)
 
 
+def test_a_token_made_while_the_clock_was_ahead_is_not_used_once_it_was_set_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Apple refuses tokens from its future: receipts got 500 until the clock had come to that moment again."""
+    ahead_s, real = 600.0, time.time
+    monkeypatch.setattr("bellwire.stores.apple.client.time.time", lambda: real() + ahead_s)
+
+    async def check(it: Connected) -> None:
+        nonlocal ahead_s
+        key = it.store.purchase("pro_monthly")
+        client = client_of(it)
+        with pytest.raises(CredentialError):
+            await client.statuses(PRODUCTION, key)
+        client._token = ("made by the clock that was ahead", real() + ahead_s)
+        ahead_s = 0.0
+        assert len(await client.statuses(PRODUCTION, key)) == 1
+
+    live(check)
+
+
 @pytest.mark.parametrize("status", [500, 502, 503])
 def test_trouble_at_apple_is_temporary(status: int) -> None:
     async def check(it: Connected) -> None:
