@@ -174,13 +174,16 @@ async def _until_quiet(scene: Scene, engine: sa.Engine, twin_engine: sa.Engine) 
     """Everything that was said is accepted and worked through by both hubs; deliveries may still go on."""
     began = last = time.monotonic()
     while time.monotonic() - began < QUIET_WITHIN_S:
-        if scene.world.quiet and not await asyncio.to_thread(_unread, engine, twin_engine):
-            return True
-        if time.monotonic() - last > HURRY_AFTER_S:
-            last = time.monotonic()
-            await scene.fleet.revive()
-            await asyncio.to_thread(_hurry, engine)
-            await asyncio.to_thread(_hurry, twin_engine)
+        try:
+            if scene.world.quiet and not await asyncio.to_thread(_unread, engine, twin_engine):
+                return True
+            if time.monotonic() - last > HURRY_AFTER_S:
+                last = time.monotonic()
+                await scene.fleet.revive()
+                await asyncio.to_thread(_hurry, engine)
+                await asyncio.to_thread(_hurry, twin_engine)
+        except sa.exc.OperationalError:
+            pass  # a backend was killed, and the server hangs up on everybody while it recovers
         await asyncio.sleep(0.05)
     return False
 
